@@ -1,0 +1,315 @@
+"""Frozen copies of spaces."""
+
+import itertools
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from app.backups.errors import BackupBusy, BackupDamaged, BackupNotFound, RestoreTargetExists
+from app.backups.models import (
+    BackupCreated,
+    BackupDeleted,
+    BackupDownload,
+    BackupList,
+    BackupListed,
+    BackupRestored,
+    BackupState,
+    FileEntry,
+    Manifest,
+)
+from app.backups.store import BackupStore, backup_prefix, entry, manifest_key
+from app.bank.service import is_record_of, render_view
+from app.core.archive import packed_archive, stream_archive
+from app.core.clock import iso
+from app.core.errors import ConfirmationRequired
+from app.core.identity import Caller, Everywhere, Permission
+from app.core.ids import new_nonce
+from app.core.operation import Progress
+from app.core.paging import encode_cursor, name_after
+from app.notes.service import NoteService
+from app.spaces.errors import SpaceBusy, SpaceChanging, SpaceExists
+from app.spaces.models import Head, Opened
+from app.spaces.service import SpaceService
+from app.storage.document import DamagedDocument, parsed
+from app.storage.store import GZIP, MARKDOWN, ObjectStore, PreconditionFailed
+
+_ROUNDS: Final = 5
+_CHUNK: Final = 100
+_ABORTED: Final = timedelta(hours=24)
+_DERIVED: Final = ("bank/", "_synthesis.md", "_meta.json", "_bank.json", "live/.keep")
+"""Files of a backup that a restore does not copy: the head is written last, and the view follows from it."""
+
+log = structlog.get_logger(__name__)
+
+
+class BackupService:
+    """Makes, lists, restores and removes backups."""
+
+    def __init__(self, store: ObjectStore, spaces: SpaceService, notes: NoteService) -> None:
+        self._objects = store
+        self._store = BackupStore(store)
+        self._spaces = spaces
+        self._notes = notes
+
+    async def create(self, space_id: str, description: str, *, caller: Caller, progress: Progress) -> BackupCreated:
+        """Copy a space as it is at one version of its bank. The manifest, written last, makes the backup count."""
+        await self._spaces.open(space_id)
+        manifest, etag = await self._claim(space_id, description, caller)
+        for _round in range(_ROUNDS):
+            opened = await self._spaces.open(space_id)
+            try:
+                files = await self._copy(manifest.backup_id, opened, progress)
+            except SpaceChanging:
+                continue
+            complete = manifest.model_copy(
+                update={
+                    "state": BackupState.COMPLETE,
+                    "nonce": new_nonce(),
+                    "incarnation": opened.head.incarnation,
+                    "version": opened.head.version,
+                    "files": files,
+                }
+            )
+            try:
+                await self._store.replace(complete, etag)
+            except PreconditionFailed:
+                raise BackupBusy(f"Backup '{manifest.backup_id}' was removed while it was made: try again.") from None
+            return BackupCreated(
+                backup_id=manifest.backup_id,
+                space_id=space_id,
+                timestamp=manifest.created_at,
+                description=description,
+                files_backed_up=len(files),
+                total_size=sum(file.size for file in files.values()),
+            )
+        raise BackupBusy(f"Space '{space_id}' changed {_ROUNDS} times while it was being copied: try again.")
+
+    async def _claim(self, space_id: str, description: str, caller: Caller) -> tuple[Manifest, str]:
+        """Take the first free second as the name."""
+        instant = self._objects.now()
+        while True:
+            manifest = Manifest(
+                backup_id=f"{space_id}/{instant.strftime('%Y-%m-%dT%H-%M-%S')}",
+                space_id=space_id,
+                state=BackupState.WRITING,
+                nonce=new_nonce(),
+                created_at=iso(instant),
+                description=description,
+                created_by=caller.name,
+            )
+            try:
+                return manifest, await self._store.claim(manifest)
+            except PreconditionFailed:
+                instant = instant.replace(microsecond=0) + timedelta(seconds=1)
+
+    async def _copy(self, backup_id: str, opened: Opened, progress: Progress) -> dict[str, FileEntry]:
+        """Copy everything of one version; raises SpaceChanging when the space moves on meanwhile."""
+        head = opened.head
+        space_id = head.space_id
+        rendered = {path: body for path, body, _kind in render_view(head)}
+        rendered["_bank.json"] = head.model_dump_json(by_alias=True).encode()
+        rules = None if head.opening is not None else await self._store.read(f"{space_id}/_rules.md")
+        rendered["_rules.md"] = (head.opening or "").encode() if rules is None else rules
+        notes = [f"live/{note.id}" for note in await self._notes.frozen(opened)]
+        history = [
+            key.removeprefix(f"{space_id}/")
+            for key in await self._store.keys(f"{space_id}/_history/")
+            if is_record_of(key, head.version)
+        ]
+        done = 0
+        total = len(rendered) + len(notes) + len(history)
+
+        async def copy(path: str) -> tuple[str, FileEntry]:
+            nonlocal done
+            body = rendered.get(path)
+            if body is None:
+                body = await self._store.read(f"{space_id}/{path}")
+            if body is None:
+                self._notes.forget(space_id)
+                raise SpaceChanging(space_id)
+            await self._store.write_file(backup_id, path, body)
+            done += 1
+            if done % 100 == 0:
+                await progress(done, total, f"{done} of {total} files copied")
+            return path, entry(body)
+
+        return dict(sorted(await self._store.each([*rendered, *notes, *history], copy)))
+
+    async def list(self, space_id: str, *, caller: Caller, limit: int, cursor: str) -> BackupList:
+        """The complete backups of the spaces that the caller sees."""
+        if space_id:
+            caller.demand(Permission.READ, space_id)
+            names = [space_id]
+        else:
+            names = [name for name in await self._store.spaces() if caller.sees(name)]
+        ids = itertools.chain.from_iterable(await self._store.each(sorted(names), self._store.of_space))
+        manifests = [found for found in await self._store.each(ids, self._readable) if found is not None]
+        complete = [manifest for manifest in manifests if manifest.state is BackupState.COMPLETE]
+        spaces = sorted({manifest.space_id for manifest in complete})
+        heads = dict(zip(spaces, await self._store.each(spaces, self._spaces.find_any), strict=True))
+        listed = [_listed(manifest, heads[manifest.space_id]) for manifest in complete]
+        visible = [item for item in listed if item.current or caller.is_admin]
+        after = name_after(cursor)
+        rest = [item for item in visible if item.backup_id > after]
+        page = rest[:limit]
+        more = len(rest) > len(page)
+        return BackupList(
+            backups=page,
+            total=len(visible),
+            filtered_by_token=not space_id and not isinstance(caller.reach, Everywhere),
+            has_more=more,
+            next_cursor=encode_cursor(page[-1].backup_id if page else after) if more else "",
+        )
+
+    async def _readable(self, backup_id: str) -> Manifest | None:
+        """The manifest; one that is damaged must not hide the other backups."""
+        try:
+            found = await self._store.find(backup_id)
+        except DamagedDocument:
+            log.exception("manifest_damaged", backup_id=backup_id)
+            return None
+        return found[0] if found else None
+
+    async def _open(self, backup_id: str, caller: Caller) -> tuple[Manifest, str]:
+        """The complete backup of that name; raises BackupNotFound, also for one the caller may not see."""
+        found = await self._store.find(backup_id)
+        if found is None or found[0].state is not BackupState.COMPLETE:
+            raise BackupNotFound(backup_id)
+        if not caller.is_admin and not _is_current(found[0], await self._spaces.find_any(found[0].space_id)):
+            raise BackupNotFound(backup_id)
+        return found
+
+    async def archive(self, backup_id: str, *, caller: Caller) -> AsyncIterator[bytes]:
+        """The backup as a tar.gz, piece by piece."""
+        caller.demand(Permission.READ, _space_of(backup_id))
+        manifest, _etag = await self._open(backup_id, caller)
+        return stream_archive(self._members(manifest))
+
+    async def download(self, backup_id: str, *, caller: Caller) -> BackupDownload:
+        caller.demand(Permission.READ, _space_of(backup_id))
+        manifest, _etag = await self._open(backup_id, caller)
+        packed = await packed_archive(self._members(manifest))
+        return BackupDownload(
+            backup_id=backup_id,
+            archive_base64=packed.base64,
+            archive_size=packed.size,
+            files_count=packed.files,
+        )
+
+    async def _members(self, manifest: Manifest) -> AsyncIterator[tuple[str, bytes]]:
+        for path in manifest.files:
+            yield path, await self._verified(manifest, path)
+
+    async def _verified(self, manifest: Manifest, path: str) -> bytes:
+        """One file of the backup; raises BackupDamaged when it is not what was copied."""
+        body = await self._store.read_file(manifest.backup_id, path)
+        if body is None or entry(body) != manifest.files[path]:
+            raise BackupDamaged(manifest.backup_id, path)
+        return body
+
+    async def restore(self, backup_id: str, *, confirm: bool, caller: Caller, progress: Progress) -> BackupRestored:
+        """Bring a space back. It is seen as absent until the last write, and a retry goes on where a crash stopped."""
+        if not confirm:
+            raise ConfirmationRequired(f"Restoring '{backup_id}' creates its space again: repeat with confirm=true.")
+        manifest, _etag = await self._open(backup_id, caller)
+        space_id = manifest.space_id
+        total = len(manifest.files)
+        await progress(0, total, "verifying the backup")
+        await self._store.each(manifest.files, lambda path: self._check(manifest, path))
+        saved = parsed(Head, f"{backup_id}/_bank.json", await self._verified(manifest, "_bank.json"))
+        try:
+            claim = await self._spaces.claim_restore(space_id, backup_id)
+        except SpaceExists:
+            raise RestoreTargetExists(space_id) from None
+
+        async def copy_back(path: str) -> None:
+            kind = GZIP if path.endswith(".gz") else MARKDOWN
+            try:
+                await self._store.write_back(f"{space_id}/{path}", await self._verified(manifest, path), kind)
+            except PreconditionFailed:
+                raise SpaceBusy(space_id) from None
+
+        paths = [path for path in manifest.files if not path.startswith(_DERIVED)]
+        for start in range(0, len(paths), _CHUNK):
+            await progress(start, total, f"copying {total} files")
+            # A restore that was thought to be dead must not write into what has taken its place.
+            claim = await self._spaces.keep_restore(claim)
+            await self._store.each(paths[start : start + _CHUNK], copy_back)
+        claim = await self._spaces.keep_restore(claim)
+        await self._spaces.finish_restore(claim, saved)
+        await progress(total, total, "done")
+        return BackupRestored(backup_id=backup_id, space_id=space_id, files_restored=total)
+
+    async def _check(self, manifest: Manifest, path: str) -> None:
+        await self._verified(manifest, path)
+
+    async def delete(self, backup_id: str, *, confirm: bool, caller: Caller) -> BackupDeleted:
+        if not confirm:
+            raise ConfirmationRequired(f"Deleting backup '{backup_id}' cannot be undone: repeat with confirm=true.")
+        manifest, etag = await self._open(backup_id, caller)
+        try:
+            await self._store.replace(_deleting(manifest), etag)
+        except PreconditionFailed:
+            raise BackupNotFound(backup_id) from None
+        removed, remaining = await self._remove(backup_id)
+        return BackupDeleted(backup_id=backup_id, files_deleted=removed, files_remaining=remaining)
+
+    async def _remove(self, backup_id: str) -> tuple[int, int]:
+        """Remove the files, and the manifest when they are gone: until then it says what state they are in."""
+        keys = [key for key in await self._store.keys(backup_prefix(backup_id)) if key != manifest_key(backup_id)]
+        left = await self._store.remove(keys)
+        if not left:
+            await self._store.remove([manifest_key(backup_id)])
+        return len(keys) - len(left), len(left)
+
+    async def sweep_aborted(self) -> None:
+        """Remove what was left of backups that were cut short, or whose deletion was."""
+        for name in await self._store.spaces():
+            for backup_id in await self._store.of_space(name):
+                try:
+                    await self._sweep(backup_id)
+                except Exception:
+                    # Nobody waits for it, and one bad backup must not keep the others from being swept.
+                    log.exception("backup_sweep_failed", backup_id=backup_id)
+
+    async def _sweep(self, backup_id: str) -> None:
+        found = await self._store.find(backup_id)
+        if found is None:
+            return
+        manifest, etag = found
+        age = self._objects.now() - datetime.fromisoformat(manifest.created_at)
+        if manifest.state is BackupState.WRITING and age > _ABORTED:
+            await self._store.replace(_deleting(manifest), etag)
+        elif manifest.state is not BackupState.DELETING:
+            return
+        removed, remaining = await self._remove(backup_id)
+        log.info("backup_swept", backup_id=backup_id, removed=removed, remaining=remaining)
+
+
+def _listed(manifest: Manifest, head: Head | None) -> BackupListed:
+    return BackupListed(
+        backup_id=manifest.backup_id,
+        space_id=manifest.space_id,
+        timestamp=manifest.backup_id.partition("/")[2],
+        created_at=manifest.created_at,
+        description=manifest.description,
+        files_count=len(manifest.files),
+        total_size=sum(file.size for file in manifest.files.values()),
+        version=manifest.version,
+        current=_is_current(manifest, head),
+    )
+
+
+def _is_current(manifest: Manifest, head: Head | None) -> bool:
+    """Is the backup of the space that has the name, or had it last? Those of former ones are for admins."""
+    return head is not None and head.owns(manifest.incarnation)
+
+
+def _deleting(manifest: Manifest) -> Manifest:
+    return manifest.model_copy(update={"state": BackupState.DELETING, "nonce": new_nonce()})
+
+
+def _space_of(backup_id: str) -> str:
+    return backup_id.partition("/")[0]

@@ -1,0 +1,105 @@
+"""Where backups are kept."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from app.backups.models import FileEntry, Manifest
+from app.storage.document import parsed
+from app.storage.store import JSON, TEXT, ObjectStore, PreconditionFailed, Stored
+
+_ROOT: Final = "_backups/"
+_IN_FLIGHT: Final = 32
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def backup_prefix(backup_id: str) -> str:
+    """Under which key prefix a backup lies."""
+    return f"{_ROOT}{backup_id}/"
+
+
+def manifest_key(backup_id: str) -> str:
+    """Where the manifest of a backup lies."""
+    return backup_prefix(backup_id) + "_manifest.json"
+
+
+def entry(body: bytes) -> FileEntry:
+    """What the manifest says of a file."""
+    return FileEntry(size=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+
+class BackupStore:
+    """Reads and writes manifests, and the files beside them."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._gate = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def claim(self, manifest: Manifest) -> str:
+        """Reserve the name of a backup; raises PreconditionFailed when it is taken."""
+        return await self._store.create(manifest_key(manifest.backup_id), _body(manifest), content_type=JSON)
+
+    async def replace(self, manifest: Manifest, etag: str) -> str:
+        return await self._store.replace(
+            manifest_key(manifest.backup_id), _body(manifest), etag=etag, content_type=JSON
+        )
+
+    async def find(self, backup_id: str) -> tuple[Manifest, str] | None:
+        found = await self._store.get(manifest_key(backup_id))
+        if not isinstance(found, Stored):
+            return None
+        return parsed(Manifest, found.key, found.body), found.etag
+
+    async def spaces(self) -> list[str]:
+        return [folder async for folder in self._folders(_ROOT)]
+
+    async def of_space(self, space_id: str) -> list[str]:
+        """Ids of the space's backups, whatever their state, oldest first."""
+        return [f"{space_id}/{folder}" async for folder in self._folders(f"{_ROOT}{space_id}/")]
+
+    async def _folders(self, prefix: str) -> AsyncIterator[str]:
+        async for page in self._store.list(prefix, delimiter="/"):
+            for folder in page.folders:
+                yield folder.removeprefix(prefix).rstrip("/")
+
+    async def each(self, items: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T]:
+        """Do the work for every item, a bounded number at a time."""
+
+        async def bounded(item: S) -> T:
+            async with self._gate:
+                return await work(item)
+
+        return await asyncio.gather(*map(bounded, items))
+
+    async def read(self, key: str) -> bytes | None:
+        found = await self._store.get(key)
+        return found.body if isinstance(found, Stored) else None
+
+    async def read_file(self, backup_id: str, path: str) -> bytes | None:
+        return await self.read(backup_prefix(backup_id) + path)
+
+    async def write_file(self, backup_id: str, path: str, body: bytes) -> None:
+        await self._store.put(backup_prefix(backup_id) + path, body, content_type=TEXT)
+
+    async def write_back(self, key: str, body: bytes, content_type: str) -> None:
+        """Write a file that is not there yet; the same one may be, from an attempt that was cut short."""
+        try:
+            await self._store.create(key, body, content_type=content_type)
+        except PreconditionFailed:
+            present = await self._store.get(key)
+            if not isinstance(present, Stored) or present.body != body:
+                raise
+
+    async def keys(self, prefix: str) -> list[str]:
+        return [listed.key async for page in self._store.list(prefix) for listed in page.objects]
+
+    async def remove(self, keys: Sequence[str]) -> Sequence[str]:
+        """Remove objects, and return those that may still be there."""
+        return await self._store.delete_many(keys)
+
+
+def _body(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=2).encode()

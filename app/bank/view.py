@@ -1,0 +1,211 @@
+"""The same bank as plain Markdown objects, for people and older tools. Derived from the head after each commit."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+
+from app.core.clock import Clock
+from app.core.errors import Situation
+from app.spaces.models import Head
+from app.spaces.service import SpaceService
+from app.storage.store import JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed, Stored
+
+_PATIENCE: Final = 5.0
+"""Seconds before somebody else is asked to bring a view up to date."""
+
+log = structlog.get_logger(__name__)
+
+
+def render_view(head: Head) -> Iterator[tuple[str, bytes, str]]:
+    """Every object of the view of one version: path below the space, bytes, content type. `_meta.json` comes last."""
+    yield "bank/.keep", b"", TEXT
+    yield "live/.keep", b"", TEXT
+    for path, body in _files(head):
+        yield path, body, MARKDOWN
+    yield "_meta.json", render_meta(head, {}), JSON
+
+
+def _files(head: Head) -> Iterator[tuple[str, bytes]]:
+    for path, file in head.files.items():
+        yield f"bank/{path}", file.content.encode()
+    if (synthesis := synthesis_object(head)) is not None:
+        yield "_synthesis.md", synthesis.encode()
+
+
+def synthesis_object(head: Head) -> str | None:
+    """The synthesis with its header, as older tools know it."""
+    if head.synthesis is None:
+        return None
+    return (
+        f'---\nconsolidated_at: "{head.synthesis.consolidated_at}"\n'
+        f"notes_processed: {head.synthesis.notes_processed}\n---\n\n{head.synthesis.text}"
+    )
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+def render_meta(head: Head, former: dict[str, Any]) -> bytes:
+    """The `_meta.json` of the view; fields that other tools have added to the former one are kept."""
+    meta = {
+        **former,
+        "space_id": head.space_id,
+        "description": head.about.description,
+        "owner": head.about.owner,
+        "created_at": head.about.created_at,
+        **head.counters.model_dump(
+            mode="json", include={"last_consolidation", "consolidation_count", "total_notes_processed"}
+        ),
+        "version": 1,
+        "bank_version": head.version,
+        "bank_nonce": head.nonce,
+        "bank_view": {path: _digest(body) for path, body in _files(head)},
+    }
+    return json.dumps(meta, indent=2, ensure_ascii=False).encode()
+
+
+class View:
+    """Brings the plain objects of a space up to its head: anybody may do it, at any time, again and again."""
+
+    def __init__(self, store: ObjectStore, spaces: SpaceService, clock: Clock) -> None:
+        self._store = store
+        self._spaces = spaces
+        self._clock = clock
+        self._current: dict[str, str] = {}
+        """Space, and nonce of the head that this process last saw the view agree with."""
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._asked: dict[str, float] = {}
+        """Space, and when somebody was last asked to see to its view."""
+
+    def wants(self, head: Head) -> bool:
+        """Should somebody see to the view? At most one is asked every few seconds."""
+        if self._current.get(head.space_id) == head.nonce:
+            return False
+        now = self._clock.monotonic()
+        if now - self._asked.get(head.space_id, -_PATIENCE) < _PATIENCE:
+            return False
+        self._asked[head.space_id] = now
+        return True
+
+    async def roll_forward(self, space_id: str) -> None:
+        """Make the view agree with the head, and remove the notes that it has filed."""
+        async with self._turns.setdefault(space_id, asyncio.Lock()):
+            while True:
+                opened = await self._spaces.find(space_id)
+                if opened is None:
+                    break
+                if self._current.get(space_id) == opened.head.nonce:
+                    self._asked.pop(space_id, None)
+                    return
+                with suppress(_Overtaken, PreconditionFailed):
+                    await self._write(opened.head)
+                    self._current[space_id] = opened.head.nonce
+        for remembered in (self._current, self._turns, self._asked):
+            remembered.pop(space_id, None)
+
+    async def roll_forward_or_log(self, space_id: str) -> None:
+        """The same, where nobody waits for it: what fails is tried again at the next touch of the space."""
+        try:
+            await self.roll_forward(space_id)
+        except Situation as situation:
+            log.warning("view_lags", space_id=space_id, code=situation.code())
+
+    async def _write(self, head: Head) -> None:
+        space_id = head.space_id
+        meta = await self._read(f"{space_id}/_meta.json")
+        former = _object(meta)
+        if former.get("bank_nonce") == head.nonce:
+            return
+        await self._spaces.ensure_rules(head)
+        await self._remove_filed(head)
+        wanted = {f"{space_id}/{path}": (body, kind) for path, body, kind in render_view(head)}
+        meta_key = f"{space_id}/_meta.json"
+        del wanted[meta_key]
+        for key, (body, kind) in wanted.items():
+            await self._bring(head, key, body, kind, former)
+        await self._remove_stale(head, wanted.keys(), former)
+        await self._demand(head)
+        await self._swap(meta_key, render_meta(head, former), JSON, meta)
+
+    async def _bring(self, head: Head, key: str, body: bytes, kind: str, former: dict[str, Any]) -> None:
+        """Write one object of the view against what was read before the head was seen to be still this one.
+
+        In that order a slow writer of an older version fails instead of writing over a newer view.
+        """
+        present = await self._read(key)
+        if present is not None and present.body == body:
+            return
+        if present is not None:
+            await self._keep_outside_edit(head, present, former)
+        await self._demand(head)
+        await self._swap(key, body, kind, present)
+
+    async def _swap(self, key: str, body: bytes, kind: str, present: Stored | None) -> None:
+        if present is None:
+            await self._store.create(key, body, content_type=kind)
+        else:
+            await self._store.replace(key, body, etag=present.etag, content_type=kind)
+
+    async def _remove_stale(self, head: Head, wanted: Collection[str], former: dict[str, Any]) -> None:
+        """Remove files that the bank no longer has; what people have put there is kept aside."""
+        async for page in self._store.list(f"{head.space_id}/bank/"):
+            stale = [listed.key for listed in page.objects if listed.key not in wanted]
+            for key in stale:
+                if (present := await self._read(key)) is not None:
+                    await self._keep_outside_edit(head, present, former)
+            await self._demand(head)
+            await self._store.delete_many(stale)
+
+    async def _keep_outside_edit(self, head: Head, present: Stored, former: dict[str, Any]) -> None:
+        """Keep what somebody has written over the view by hand: the view is not read, but no work is lost either."""
+        path = present.key.removeprefix(f"{head.space_id}/")
+        found = _digest(present.body)
+        if not present.body or former.get("bank_view", {}).get(path) == found:
+            return
+        kept = f"{head.space_id}/_outside/{head.version:08d}-{found}/{path}"
+        await self._store.put(kept, present.body, content_type=MARKDOWN)
+        log.warning("outside_edit_kept", space_id=head.space_id, path=path, kept=kept)
+
+    async def _remove_filed(self, head: Head) -> None:
+        """Remove the objects of notes that the head has filed, whatever wrote them."""
+        prefix = f"{head.space_id}/live/"
+        async for page in self._store.list(prefix):
+            filed = [
+                listed.key
+                for listed in page.objects
+                if not listed.key.endswith(".keep") and not head.is_pending(listed.key.removeprefix(prefix))
+            ]
+            if not filed:
+                continue
+            # Listed before: in a space restored meanwhile the same names may wait again.
+            await self._demand(head)
+            if left := await self._store.delete_many(filed):
+                log.warning("filed_notes_not_removed", space_id=head.space_id, count=len(left))
+
+    async def _demand(self, head: Head) -> None:
+        """Raise when the head has moved on: a newer view is being written, or there is no space any more."""
+        opened = await self._spaces.find(head.space_id)
+        if opened is None or opened.head.nonce != head.nonce:
+            raise _Overtaken
+
+    async def _read(self, key: str) -> Stored | None:
+        found = await self._store.get(key)
+        return found if isinstance(found, Stored) else None
+
+
+class _Overtaken(Exception):
+    """The head is another one by now."""
+
+
+def _object(stored: Stored | None) -> dict[str, Any]:
+    try:
+        found = json.loads(stored.body) if stored else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

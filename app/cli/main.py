@@ -1,0 +1,103 @@
+"""The command `live-memory`. What is heavy is imported by the command that needs it, so `--help` answers at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="live-memory",
+    help="Shared working memory for AI agents, over REST and MCP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+exports = typer.Typer(help="Write what the service says about itself into files.", no_args_is_help=True)
+app.add_typer(exports, name="export")
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer passes an option's value by position
+    if value:
+        from app import __version__  # noqa: PLC0415 - only when asked for
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Shared working memory for AI agents, over REST and MCP."""
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (MCP_SERVER_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one (MCP_SERVER_PORT).")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the memory (LIVE_MEMORY_DATA_DIR).")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Write the addresses here, as JSON, once serving.")] = None,
+) -> None:
+    """Start the service, and stop it with Ctrl-C or SIGTERM."""
+    from app.cli.serve import serve as start  # noqa: PLC0415 - it brings the whole service
+
+    raise typer.Exit(start(host=host, port=port, data_dir=data_dir, ready_file=ready_file))
+
+
+@app.command()
+def demo(
+    *,
+    notes: Annotated[int, typer.Option(min=5, max=1267, help="How many notes of the example are written.")] = 300,
+    keep: Annotated[Path | None, typer.Option(help="Keep the memory in this empty folder.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the report into this file too, as a picture.")] = None,
+) -> None:
+    """Let several agents share a memory of their own, start to end, and check it."""
+    from app.cli.demo import demo as play  # noqa: PLC0415 - it brings an MCP client
+
+    raise typer.Exit(play(notes=notes, keep=keep, svg=svg))
+
+
+@app.command()
+def healthcheck(
+    *,
+    url: Annotated[str | None, typer.Option(help="Base address; by default this machine, MCP_SERVER_PORT.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 5.0,
+) -> None:
+    """Ask a running service whether it lives; the exit status tells."""
+    from app.cli.healthcheck import check  # noqa: PLC0415 - only this command asks
+
+    raise typer.Exit(check(url, timeout=timeout))
+
+
+@app.command()
+def config() -> None:
+    """Show the settings as this process understands them, secrets masked."""
+    from app.core.settings import InvalidSetting, Settings  # noqa: PLC0415 - pydantic is slow to import
+
+    try:
+        settings = Settings.load()
+    except InvalidSetting as fault:
+        typer.echo(f"live-memory: {fault}", err=True)
+        raise typer.Exit(2) from None
+    for name, value in settings.shown().items():
+        typer.echo(f"{name}={value}")
+
+
+@exports.command("openapi")
+def export_openapi(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.")],
+) -> None:
+    """Write openapi.json, mcp-tools.json and OPERATIONS.md."""
+    from app.cli.export import export  # noqa: PLC0415 - it brings the whole service
+
+    for path in export(folder):
+        typer.echo(str(path))
+
+
+def run() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,291 @@
+"""Every environment variable of the service: name, type, default and one sentence. Only the process reads them."""
+
+import ipaddress
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+MIN_BOOTSTRAP_KEY: Final = 32
+_PLACEHOLDERS: Final = frozenset({
+    "change_me_in_production", "change_me", "changeme", "admin", "administrator", "password", "secret", "bootstrap",
+    "default", "example", "test",
+})  # fmt: skip
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+class StoreKind(StrEnum):
+    """Where the memory is kept."""
+
+    DIRECTORY = "directory"
+    S3 = "s3"
+    MEMORY = "memory"
+
+
+class ToolSet(StrEnum):
+    """Which operations are MCP tools."""
+
+    CORE = "core"
+    FULL = "full"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    JSON = "json"
+    CONSOLE = "console"
+    AUTO = "auto"
+
+
+class LogLevel(StrEnum):
+    """The least important line that is written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class InvalidSetting(Exception):
+    """A setting is wrong: the message is one sentence that names the variable and never shows a secret."""
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""Several values, separated by commas."""
+
+
+class Settings(BaseSettings):
+    """What the operator decided. The attribute of `MCP_SERVER_PORT` is `mcp_server_port`, and so on."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    mcp_server_name: str = "Live Memory"
+    """Name the service gives itself in its answers and in the MCP handshake."""
+    mcp_server_host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface."""
+    mcp_server_port: int = Field(default=8002, ge=0, le=65535)
+    """Port to listen on; 0 lets the system choose a free one."""
+    admin_bootstrap_key: SecretStr | None = None
+    """Token of the first administrator, 32 characters or more; without one, the first start makes one and keeps it."""
+    admin_bootstrap_key_file: Path | None = None
+    """File that holds ADMIN_BOOTSTRAP_KEY."""
+
+    live_memory_store: Annotated[StoreKind, BeforeValidator(_lower)] = StoreKind.DIRECTORY
+    """Where the memory is kept: directory, s3 or memory (lost at the end); s3 by itself once S3_ENDPOINT_URL or
+    S3_BUCKET_NAME is set."""
+    live_memory_data_dir: Path = Path("data")
+    """Folder of the directory store and of the generated administrator's key."""
+    store_fsync: bool = True
+    """Whether the directory store waits until each write is on the disk."""
+    s3_endpoint_url: str = ""
+    """Address of the S3 server."""
+    s3_access_key_id: str = ""
+    """Name of the S3 credentials."""
+    s3_secret_access_key: SecretStr | None = None
+    """Secret of the S3 credentials."""
+    s3_secret_access_key_file: Path | None = None
+    """File that holds S3_SECRET_ACCESS_KEY."""
+    s3_bucket_name: str = "live-mem"
+    """Bucket of the memory."""
+    s3_region_name: str = "fr1"
+    """Region of the bucket."""
+
+    llmaas_api_url: str = ""
+    """Base address, /v1 included, of an OpenAI-compatible model; kept, as all LLMAAS_*, for the release that
+    uses one: this release consolidates without a model."""
+    llmaas_api_key: SecretStr | None = None
+    """Key of the model's interface."""
+    llmaas_api_key_file: Path | None = None
+    """File that holds LLMAAS_API_KEY."""
+    llmaas_model: str = "qwen3-2507:235b"
+    """Name of the model."""
+    llmaas_max_tokens: int = Field(default=100_000, ge=1)
+    """Most tokens the model may answer with."""
+    llmaas_temperature: float = Field(default=0.3, ge=0, le=2)
+    """How freely the model answers."""
+    consolidation_timeout: int = Field(default=600, ge=1, le=3600)
+    """Seconds that one request to the model may take."""
+    consolidation_max_notes: int = Field(default=500, ge=1, le=10_000)
+    """Most notes that one consolidation takes up."""
+    consolidation_batch_size: int = Field(default=24, ge=1, le=500)
+    """Notes that are given to a model at once."""
+
+    mcp_tools: Annotated[ToolSet, BeforeValidator(_lower)] = ToolSet.CORE
+    """Which operations are MCP tools: core (the 26) or full."""
+    sse_enabled: bool = True
+    """Whether the older MCP transport answers on /sse."""
+    allowed_hosts: Names = ()
+    """Host names that requests may address, separated by commas, * for any; by default the local names when the service
+    listens on a loopback address, else any."""
+    allowed_origins: Names = ()
+    """Origins whose pages may call /mcp and /sse, separated by commas; by default none but the local ones."""
+    forwarded_allow_ips: str = ""
+    """Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; by default
+    none."""
+    drain_notice: float = Field(default=0, ge=0, le=60)
+    """Seconds that /ready answers 503 before the service stops accepting requests."""
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = LogLevel.INFO
+    """Least important line that is logged: DEBUG, INFO, WARNING or ERROR."""
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
+    """Look of the log: json, console, or auto (console on a terminal, else json)."""
+
+    secrets: ClassVar[tuple[str, ...]] = ("admin_bootstrap_key", "s3_secret_access_key", "llmaas_api_key")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        for name in cls.secrets:
+            path = values.get(f"{name}_file")
+            if path in (None, ""):
+                continue
+            if values.get(name):
+                raise ValueError(f"{name.upper()} and {name.upper()}_FILE are both set; keep one.")
+            values[name] = _read_secret(f"{name.upper()}_FILE", Path(path))
+        if "live_memory_store" not in values and (values.get("s3_endpoint_url") or values.get("s3_bucket_name")):
+            values["live_memory_store"] = StoreKind.S3
+        return values
+
+    @model_validator(mode="after")
+    def _refuse_a_weak_key(self) -> Self:
+        if self.admin_bootstrap_key is None:
+            return self
+        key = self.admin_bootstrap_key.get_secret_value()
+        if not key.isascii() or not key.isprintable() or any(letter.isspace() for letter in key):
+            raise ValueError("ADMIN_BOOTSTRAP_KEY must be made of printable ASCII characters without blanks.")
+        if len(key) > 256:  # noqa: PLR2004 - the longest value the bearer header may carry
+            raise ValueError("ADMIN_BOOTSTRAP_KEY must not be longer than 256 characters.")
+        if self.listens_on_loopback:
+            return self
+        if key.lower() in _PLACEHOLDERS:
+            raise ValueError("ADMIN_BOOTSTRAP_KEY is a well-known placeholder; set a random value, or remove it.")
+        if len(key) < MIN_BOOTSTRAP_KEY:
+            raise ValueError(f"ADMIN_BOOTSTRAP_KEY must have {MIN_BOOTSTRAP_KEY} characters or more.")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:  # noqa: ANN401 - each setting has a type of its own
+        """The settings of this process; overrides come from the command line.
+
+        Raises:
+            InvalidSetting: a variable is malformed, contradicts another or is unsafe.
+        """
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            raise InvalidSetting(_sentence(error)) from None
+        except (SettingsError, UnicodeDecodeError, OSError) as error:
+            raise InvalidSetting(
+                f"The settings cannot be read: {type(error).__name__} in the environment or .env."
+            ) from None
+
+    @classmethod
+    def for_tests(cls, **overrides: Any) -> "Settings":  # noqa: ANN401 - each setting has a type of its own
+        """Settings that neither the environment nor `.env` has a say in."""
+        return _Isolated(**overrides)
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.mcp_server_host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that requests may address."""
+        return self.allowed_hosts or (LOOPBACK_HOSTS if self.listens_on_loopback else ("*",))
+
+    @property
+    def mcp_hosts(self) -> tuple[str, ...]:
+        """The same names as the MCP transports want them: a name with any port is an entry of its own."""
+        named = (host for host in self.hosts if not re.search(r":(\d+|\*)\Z", host))
+        return tuple(dict.fromkeys((*self.hosts, *(f"{host}:*" for host in named if host != "*"))))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call the MCP transports."""
+        local = [f"http://{host}{port}" for host in LOOPBACK_HOSTS for port in ("", ":*")]
+        return self.allowed_origins or (tuple(local) if self.listens_on_loopback else ())
+
+    def shown(self) -> dict[str, str]:
+        """Each variable and its value as text, secrets masked."""
+        return {name.upper(): _shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+class _Isolated(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the address belongs to this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{variable}: the file '{path}' cannot be read ({type(error).__name__}).") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise ValueError(f"{variable}: the file '{path}' is empty.")
+    return secret
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault, in one sentence. Pydantic's own message never holds the value (`hide_input_in_errors`)."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    return f"{str(fault['loc'][0]).upper()} is wrong: {message[:1].lower()}{message[1:]}."
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case SecretStr():
+            return "********"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ",".join(str(item) for item in value)
+        case _:
+            return str(value)

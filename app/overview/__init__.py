@@ -1,0 +1,1 @@
+"""A space seen whole."""

@@ -1,0 +1,275 @@
+"""What may happen to a space."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from app.core.clock import iso
+from app.core.errors import ConfirmationRequired, Unavailable
+from app.core.identity import Caller
+from app.core.ids import new_incarnation, new_nonce
+from app.spaces.claims import Claims
+from app.spaces.errors import RulesNotFound, SpaceBusy, SpaceExists, SpaceNotFound
+from app.spaces.models import About, Head, Opened, SpaceCreate, SpaceCreated, SpaceDeleted, SpaceRules, SpaceState
+from app.spaces.store import SpaceStore
+from app.storage.store import ObjectStore, PreconditionFailed
+
+_ROUNDS: Final = 5
+
+log = structlog.get_logger(__name__)
+
+
+class Membership(Protocol):
+    """Lets a caller reach one more space."""
+
+    async def grant(self, caller: Caller, space_id: str) -> bool:
+        """Add the space to the caller's own token; False when it reached it already."""
+        ...
+
+
+class SpaceService:
+    """The spaces there are. Everything that changes one goes through `swap`, so two writers never mix."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        membership: Membership,
+        understand: Callable[[str], Sequence[str]],
+    ) -> None:
+        self._objects = store
+        self._store = SpaceStore(store)
+        self._claims = Claims(store, self._store)
+        self._membership = membership
+        self._understand = understand
+        self._listeners: list[Callable[[Head], None]] = []
+
+    def subscribe(self, listener: Callable[[Head], None]) -> None:
+        """Tell the listener of every head that this process writes."""
+        self._listeners.append(listener)
+
+    async def find(self, space_id: str) -> Opened | None:
+        """The space, or None when there is none for its users."""
+        opened = await self._store.find(space_id)
+        return opened if opened is not None and opened.head.state is SpaceState.LIVE else None
+
+    async def open(self, space_id: str) -> Opened:
+        """The space as it is now; raises SpaceNotFound."""
+        if opened := await self.find(space_id):
+            return opened
+        raise SpaceNotFound(space_id)
+
+    async def ids(self) -> AsyncIterator[str]:
+        """Names under which something is stored; some may be of deleted spaces."""
+        async for space_id in self._store.ids():
+            yield space_id
+
+    async def still(self, opened: Opened) -> bool:
+        """Is that space there, and not another one of its name?"""
+        present = await self.find(opened.head.space_id)
+        return present is not None and present.head.incarnation == opened.head.incarnation
+
+    async def swap(self, opened: Opened, head: Head) -> Opened:
+        """Replace just the head that was read, and tell the listeners.
+
+        Raises:
+            PreconditionFailed: somebody else has replaced it meanwhile.
+        """
+        swapped = await self._store.replace(opened, head)
+        for listener in self._listeners:
+            listener(head)
+        return swapped
+
+    async def create(self, request: SpaceCreate, *, caller: Caller) -> SpaceCreated:
+        now = iso(self._objects.now())
+        head = Head(
+            space_id=request.space_id,
+            incarnation=new_incarnation(),
+            committed_at=now,
+            nonce=new_nonce(),
+            about=About(description=request.description, owner=request.owner, created_at=now, created_by=caller.name),
+            opening=request.rules,
+        )
+        await self._claim(head)
+        granted = await self._membership.grant(caller, request.space_id)
+        for listener in self._listeners:
+            listener(head)
+        return SpaceCreated(
+            space_id=request.space_id,
+            description=request.description,
+            rules_size=len(request.rules.encode()),
+            created_at=now,
+            warnings=list(self._understand(request.rules)),
+            token_auto_updated=granted,
+        )
+
+    async def _claim(self, head: Head) -> None:
+        """One write decides between two creators, and nothing half-made is ever visible."""
+        present = await self._store.find(head.space_id)
+        if present is None:
+            if await self._store.has_meta(head.space_id):
+                raise SpaceExists(head.space_id)
+            try:
+                await self._store.create(head)
+            except PreconditionFailed:
+                raise SpaceExists(head.space_id) from None
+        elif present.head.state is SpaceState.LIVE:
+            raise SpaceExists(head.space_id)
+        else:
+            await self._take_over(present, head)
+
+    async def _take_over(self, former: Opened, head: Head) -> Opened:
+        """Use again the name of a deleted space, or of an abandoned restore, once nothing is left of it.
+
+        Raises:
+            SpaceBusy: another process is at work there, or something could not be removed.
+        """
+        if not former.head.swept and self._claims.is_held(former.head):
+            raise SpaceBusy(head.space_id)
+        try:
+            claim, _removed, remaining = await self._claims.clear(await self._claims.take(former))
+            if remaining:
+                raise SpaceBusy(head.space_id)
+            return await self._store.replace(claim, head)
+        except PreconditionFailed:
+            raise SpaceBusy(head.space_id) from None
+
+    async def rules_written(self, head: Head) -> bool:
+        """Have the opening rules got their own object?"""
+        return await self._store.rules(head.space_id) == head.opening
+
+    async def rules_of(self, opened: Opened) -> str:
+        """The rules, verbatim; empty when they have been removed by hand."""
+        # As long as the head holds them, the object may still be that of a former space.
+        if opened.head.opening is not None:
+            return opened.head.opening
+        return await self._store.rules(opened.head.space_id) or ""
+
+    async def rules(self, space_id: str) -> SpaceRules:
+        opened = await self.open(space_id)
+        rules = await self.rules_of(opened)
+        if not rules and await self.removed_rules(opened):
+            raise RulesNotFound(space_id)
+        return SpaceRules(space_id=space_id, rules=rules, rules_size=len(rules.encode()))
+
+    async def ensure_rules(self, head: Head) -> None:
+        """Write the opening rules to their own object, for people and older tools."""
+        if head.opening is not None:
+            await self._store.ensure_rules(head.space_id, head.opening)
+
+    async def removed_rules(self, opened: Opened) -> bool:
+        """Has somebody removed the rules by hand?"""
+        return opened.head.opening is None and await self._store.rules(opened.head.space_id) is None
+
+    async def delete(self, space_id: str, *, confirm: bool) -> SpaceDeleted:
+        """Remove a space. From its first write on, every operation says that the space is not there."""
+        if not confirm:
+            raise ConfirmationRequired(
+                f"Deleting space '{space_id}' removes its notes and its bank: repeat with confirm=true."
+            )
+        for _round in range(_ROUNDS):
+            opened = await self.open(space_id)
+            tombstone = self._claims.stamped(
+                opened.head,
+                state=SpaceState.DELETED,
+                version=opened.head.version + 1,
+                deleted_at=iso(self._objects.now()),
+                swept=False,
+                files={},
+                synthesis=None,
+                provenance={},
+                note_refs={},
+                consumed={},
+                opening=None,
+            )
+            try:
+                buried = await self.swap(opened, tombstone)
+            except PreconditionFailed:
+                continue
+            removed, remaining = await self._sweep(buried)
+            return SpaceDeleted(space_id=space_id, files_deleted=removed, files_remaining=remaining)
+        raise SpaceBusy(space_id)
+
+    async def _sweep(self, claim: Opened) -> tuple[int, int]:
+        """Remove what a deleted space leaves; the tombstone stays, so that a late writer finds it."""
+        removed = remaining = 0
+        try:
+            claim, removed, remaining = await self._claims.clear(claim)
+            if not remaining:
+                await self._store.replace(claim, self._claims.stamped(claim.head, swept=True))
+        except PreconditionFailed:
+            log.info("sweep_overtaken", space_id=claim.head.space_id)
+        return removed, remaining
+
+    async def sweep_deleted(self) -> None:
+        """Finish the deletions that a crash or an outage has cut short."""
+        async for space_id in self._store.ids():
+            try:
+                found = await self._store.find(space_id)
+                if found is None or found.head.state is not SpaceState.DELETED:
+                    continue
+                if not found.head.swept and not self._claims.is_held(found.head):
+                    removed, remaining = await self._sweep(await self._claims.take(found))
+                    log.info("deletion_resumed", space_id=space_id, removed=removed, remaining=remaining)
+            except (Unavailable, PreconditionFailed) as error:
+                log.warning("sweep_failed", space_id=space_id, error=repr(error))
+
+    async def claim_restore(self, space_id: str, backup_id: str) -> Opened:
+        """Reserve the name for a backup. The space is seen as absent until `finish_restore`.
+
+        Raises:
+            SpaceExists: a live space has that name.
+            SpaceBusy: another process is at work under it.
+        """
+        present = await self._store.find(space_id)
+        now = iso(self._objects.now())
+        claim = Head(
+            space_id=space_id,
+            incarnation=new_incarnation(),
+            state=SpaceState.RESTORING,
+            committed_at=now,
+            claimed_at=now,
+            nonce=new_nonce(),
+            about=About(created_at=now),
+            restoring_from=backup_id,
+        )
+        if present is None:
+            if await self._store.has_meta(space_id):
+                raise SpaceExists(space_id)
+            try:
+                return await self._store.create(claim)
+            except PreconditionFailed:
+                raise SpaceBusy(space_id) from None
+        if present.head.state is SpaceState.LIVE:
+            raise SpaceExists(space_id)
+        return await self._take_over(present, claim)
+
+    async def keep_restore(self, claim: Opened) -> Opened:
+        """Go on with a restore under its claim; raises SpaceBusy when somebody has taken it over."""
+        try:
+            return await self._claims.keep(claim)
+        except PreconditionFailed:
+            raise SpaceBusy(claim.head.space_id) from None
+
+    async def find_any(self, space_id: str) -> Head | None:
+        """The head in whatever state: a tombstone tells which space had the name last."""
+        found = await self._store.find(space_id)
+        return found.head if found else None
+
+    async def finish_restore(self, claim: Opened, saved: Head) -> Opened:
+        """The last write of a restore: from here on the space is there, as it was saved."""
+        head = saved.model_copy(
+            update={
+                "incarnation": claim.head.incarnation,
+                "lineage": [*saved.lineage, saved.incarnation],
+                "nonce": new_nonce(),
+                "state": SpaceState.LIVE,
+                "claimed_at": None,
+                "restoring_from": None,
+            }
+        )
+        try:
+            return await self.swap(claim, head)
+        except PreconditionFailed:
+            raise SpaceBusy(saved.space_id) from None

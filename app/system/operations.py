@@ -1,0 +1,47 @@
+"""The service itself: how it is, what it is."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.core.identity import Permission
+from app.core.operation import Effect, ToolCall
+from app.core.routing import TOOL_CALL_KEY, Operations, provide
+from app.system.models import About, Health
+from app.system.service import SystemService
+
+operations = Operations("system", "The service itself: how it is, and what it can do.")
+
+System = Annotated[SystemService, Depends(provide(SystemService))]
+
+
+@operations.declare(
+    "system_health",
+    method="GET",
+    path="/system/health",
+    permission=Permission.PUBLIC,
+    effect=Effect.READS,
+    example={},
+)
+async def health(request: Request, system: System) -> Health:
+    """Tell whether the service can do its work.
+
+    It answers 200 whatever it finds: `status` is `degraded` when the object store does not answer. A missing language
+    model is only noted, since notes are filed without one as well. Nobody needs a token to ask.
+    """
+    call: ToolCall | None = request.scope.get(TOOL_CALL_KEY)
+    # Clients of the streamable transport look for `healthy`, those of the others for `ok`.
+    return await system.health(healthy="healthy" if call is not None and call.transport == "mcp" else "ok")
+
+
+@operations.declare(
+    "system_about",
+    method="GET",
+    path="/system/about",
+    permission=Permission.PUBLIC,
+    effect=Effect.READS,
+    example={},
+)
+async def about(system: System) -> About:
+    """Tell what this service is: its version, and the operations it offers."""
+    return await system.about()

@@ -1,0 +1,1 @@
+"""Speed, for people to read: nothing here is asserted."""

@@ -1,0 +1,1 @@
+"""Tests of what every implementation of a protocol, and every operation, promises."""

@@ -1,0 +1,1 @@
+"""Tests from outside: real processes, real sockets, the clients people use."""

@@ -1,0 +1,1 @@
+"""Journeys through several nouns, with faults on the way."""

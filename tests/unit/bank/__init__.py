@@ -1,0 +1,1 @@
+"""Tests of the bank, with strings: no store, no model."""

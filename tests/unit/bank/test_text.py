@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given, settings
+
+from app.bank.text import clean, code_spans, fingerprint, fold, hard_tokens, holds, missing, same, stems
+from tests.unit.bank.strategies import anything
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("We moved to PostgreSQL 15.4 today", {"postgresql", "15.4"}),
+        ("see #123 and https://example.org/a?b=1.", {"#123", "https://example.org/a?b=1"}),
+        ("run `make check` twice", {"make check"}),
+        (
+            "in src/app/main.py and snake_case, camelCase, kebab-case",
+            {"src/app/main.py", "snake_case", "camelcase", "kebab-case"},
+        ),
+        ("The HTTP API of Paris", {"http", "api", "paris"}),
+        ("Nothing special here", set()),
+        ("\u00c0 la mairie de \u00c9pinay", {"epinay"}),
+        ("v1.2\u200b.3 ships", {"v1.2.3"}),
+    ],
+)
+def test_hard_tokens_are_what_may_not_be_lost(text: str, tokens: set[str]) -> None:
+    assert tokens <= hard_tokens(text)
+    if not tokens:
+        assert not hard_tokens(text)
+
+
+def test_an_exponent_is_not_a_digit() -> None:
+    assert hard_tokens("10\u00b2 users") != hard_tokens("102 users")
+    assert same("10\u00b2") != same("102")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("in 15 days", True),
+        ("15.", True),
+        ("(15)", True),
+        ("in 2015", False),
+        ("v15.4", False),
+        ("15.4", False),
+        ("0.15", False),
+    ],
+)
+def test_a_number_is_found_only_where_it_stands_alone(text: str, found: bool) -> None:  # noqa: FBT001 - a table
+    assert holds(fold(text), "15") is found
+
+
+def test_a_later_free_standing_occurrence_counts() -> None:
+    assert holds("2015 and 15.4 and 15", "15")
+
+
+@settings(max_examples=120, deadline=None)
+@given(anything)
+def test_a_text_holds_its_own_hard_tokens(text: str) -> None:
+    assert not missing(hard_tokens(text), fold(text))
+
+
+@settings(max_examples=120, deadline=None)
+@given(anything)
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    assert clean(clean(text)) == clean(text)
+
+
+def test_invisible_and_bidirectional_characters_go_and_joiners_of_scripts_stay() -> None:
+    assert clean("a\u200bb\u202ec\ufeff\u00add\u200de") == "abcde"
+    assert (
+        clean("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645") == "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    )
+
+
+def test_stems_leave_out_short_and_frequent_words() -> None:
+    assert stems("We should have been migrating les serveurs dans une r\u00e9gion") == {"migrat", "serveu", "region"}
+
+
+def test_code_spans_end_at_as_many_backticks() -> None:
+    line = "a `b` ``c ` d`` ` e"
+    assert [line[start:end] for start, end in code_spans(line)] == ["`b`", "``c ` d``"]
+
+
+def test_a_note_is_kept_by_its_own_words_and_not_by_a_vague_line() -> None:
+    note = fingerprint("We chose PostgreSQL 15.4 with JSONB for the billing service")
+    assert note.is_kept_by("- 2026-03-02 billing: PostgreSQL 15.4, JSONB columns")
+    assert not note.is_kept_by("- A database was chosen")
+    assert not note.is_kept_by("- PostgreSQL 15 with JSONB")
+
+
+def test_a_note_without_hard_tokens_is_kept_by_half_of_its_stems() -> None:
+    note = fingerprint("the login page feels slow on mobile phones")
+    assert note.is_kept_by("- login page slow on phones")
+    assert not note.is_kept_by("- login is fine")
