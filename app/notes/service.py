@@ -52,7 +52,7 @@ class NoteService:
 
     async def write(self, space_id: str, request: NoteCreate, *, caller: Caller) -> NoteCreated:
         """Keep a note. It is acknowledged when the store has it, and in the next read of every process."""
-        opened = await self._spaces.open(space_id)
+        opened = self._spaces.known(space_id) or await self._spaces.open(space_id)
         label = request.agent.strip() or caller.name
         note = Note(
             id="",
@@ -64,10 +64,14 @@ class NoteService:
             content=request.content,
             incarnation=opened.head.incarnation,
         )
-        note, listed = await self._create(space_id, note)
-        if not await self._spaces.still(opened):
+        # Together, since a round trip counts: a note and a deletion that overlap may come in either order.
+        (note, listed), present = await asyncio.gather(self._create(space_id, note), self._spaces.find(space_id))
+        if present is None:
             await self._store.delete(listed.key)
             raise SpaceNotFound(space_id)
+        if not present.head.owns(note.incarnation):
+            await self._store.delete(listed.key)
+            return await self.write(space_id, request, caller=caller)
         kept = replace(note, content=request.content.strip())
         self._index.add(space_id, listed, kept)
         return NoteCreated(

@@ -54,6 +54,11 @@ class SpaceService:
         opened = await self._store.find(space_id)
         return opened if opened is not None and opened.head.state is SpaceState.LIVE else None
 
+    def known(self, space_id: str) -> Opened | None:
+        """The space as this process last saw it, without asking the store; None when it has not."""
+        opened = self._store.known(space_id)
+        return opened if opened is not None and opened.head.state is SpaceState.LIVE else None
+
     async def open(self, space_id: str) -> Opened:
         """The space as it is now; raises SpaceNotFound."""
         if opened := await self.find(space_id):
@@ -64,11 +69,6 @@ class SpaceService:
         """Names under which something is stored; some may be of deleted spaces."""
         async for space_id in self._store.ids():
             yield space_id
-
-    async def still(self, opened: Opened) -> bool:
-        """Is that space there, and not another one of its name?"""
-        present = await self.find(opened.head.space_id)
-        return present is not None and present.head.incarnation == opened.head.incarnation
 
     async def swap(self, opened: Opened, head: Head) -> Opened:
         """Replace just the head that was read, and tell the listeners.

@@ -40,6 +40,10 @@ class SpaceStore:
         self._store = store
         self._heads: OrderedDict[str, Opened] = OrderedDict()
 
+    def known(self, space_id: str) -> Opened | None:
+        """The head as it was last seen, or None when it is not remembered."""
+        return self._heads.get(space_id)
+
     async def find(self, space_id: str) -> Opened | None:
         """The head in whatever state, or None when there never was one."""
         known = self._heads.get(space_id)

@@ -163,32 +163,6 @@ async def test_a_slow_view_never_writes_over_a_newer_one(pair: Pair) -> None:
     assert stored.body.decode() == head.files["decisions.md"].content  # type: ignore[union-attr]
 
 
-async def test_a_note_removed_by_a_deletion_is_not_acknowledged_by_a_restored_space(pair: Pair) -> None:
-    await a_space(pair.slow)
-    await pair.slow.runner.idle()
-    backup_id = await back_up(pair.quick)
-    await a_note(pair.slow)
-
-    async def delete_and_restore() -> None:
-        await pair.quick.spaces.delete("alpha", confirm=True)
-        await restore(pair.quick, backup_id)
-
-    written = False
-
-    async def after_the_write(method: str, key: str) -> None:
-        nonlocal written
-        if method == "create" and "/live/" in key:
-            written = True
-        elif written and key == "alpha/_bank.json":
-            pair.slow_store.before = None
-            await delete_and_restore()
-
-    pair.slow_store.before = after_the_write
-
-    with pytest.raises(SpaceNotFound):
-        await a_note(pair.slow, "lost")
-
-
 async def test_a_restore_that_was_taken_for_dead_writes_into_nothing_new(pair: Pair) -> None:
     await a_space(pair.slow, rules="# Old")
     await a_note(pair.slow, "old note")

@@ -1,6 +1,7 @@
 """Live notes, as agents write and read them."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -181,9 +182,33 @@ async def test_an_undecodable_object_does_not_stop_the_rest(services: Services, 
     assert len(await read(services)) == 2
 
 
-async def test_a_note_to_a_space_that_is_deleted_meanwhile_is_not_acknowledged(
-    services: Services, store: FaultyStore
+async def test_a_note_to_a_space_deleted_elsewhere_is_refused(
+    services: Services, store: FaultyStore, clock: FrozenClock, settings: Settings
 ) -> None:
+    await a_space(services)
+    await a_note(services)
+    await build_services(store, clock, settings).spaces.delete("alpha", confirm=True)
+
+    with pytest.raises(SpaceNotFound):
+        await a_note(services)
+    assert [listed async for page in store.inner.list("alpha/live/") for listed in page.objects] == []
+
+
+async def test_a_note_to_a_space_recreated_elsewhere_belongs_to_the_new_one(
+    services: Services, store: FaultyStore, clock: FrozenClock, settings: Settings
+) -> None:
+    elsewhere = build_services(store, clock, settings)
+    await a_space(services)
+    await a_note(services, "for the former")
+    await elsewhere.spaces.delete("alpha", confirm=True)
+    await a_space(elsewhere)
+
+    await a_note(services, "for the new")
+
+    assert await read(elsewhere) == ["for the new"]
+
+
+async def test_a_note_that_overlaps_a_deletion_is_never_seen_again(services: Services, store: FaultyStore) -> None:
     await a_space(services)
 
     async def delete_first(method: str, key: str) -> None:
@@ -192,9 +217,9 @@ async def test_a_note_to_a_space_that_is_deleted_meanwhile_is_not_acknowledged(
             await services.spaces.delete("alpha", confirm=True)
 
     store.before = delete_first
-
-    with pytest.raises(SpaceNotFound):
+    with suppress(SpaceNotFound):
         await a_note(services)
+
     await a_space(services)
     assert await read(services) == []
 
