@@ -53,6 +53,9 @@ generated: $(VENV)/.dev ## Compare openapi/ with what the code says
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(BIN)/live-memory export openapi "$$fresh" >/dev/null \
 	&& if diff -ru openapi "$$fresh"; then echo "openapi/ is what the code says."; \
 	else echo "openapi/ is not what the code says: run 'make openapi' and review the difference." >&2; exit 1; fi
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(BIN)/live-memory export commands "$$fresh/table" >/dev/null \
+	&& if diff -u app/cli/operations.json "$$fresh/table"; then echo "The commands are what the code says."; \
+	else echo "app/cli/operations.json is not what the code says: run 'make openapi'." >&2; exit 1; fi
 
 # What the end-to-end tests drive, where the system's own package manager can bring it.
 .PHONY: tools
@@ -64,7 +67,7 @@ tools:
 
 .PHONY: test
 test: $(VENV)/.dev tools ## Run every test but the long ones
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Tests of rules: no network, milliseconds
@@ -91,8 +94,9 @@ bench: $(VENV)/.dev ## Measure a served memory under load
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: openapi
-openapi: $(VENV)/.dev ## Write openapi/ from the code
+openapi: $(VENV)/.dev ## Write openapi/ and the table of the commands from the code
 	$(BIN)/live-memory export openapi openapi
+	$(BIN)/live-memory export commands app/cli/operations.json
 
 .PHONY: lock
 lock: ## Pin every version and hash (needs uv; make lock ARGS=--upgrade to move on)
@@ -101,6 +105,16 @@ lock: ## Pin every version and hash (needs uv; make lock ARGS=--upgrade to move 
 	  --output-file tests/requirements.lock $(ARGS)
 
 LOCKING := --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command "make lock"
+
+.PHONY: image
+image: ## Build the container image (needs docker, or make image DOCKER=podman)
+	$(DOCKER) build $(ARGS) --tag live-memory:local .
+
+DOCKER ?= docker
+
+.PHONY: image-check
+image-check: ## Build and run the image without an engine (root on Debian, buildah, debootstrap; minutes)
+	deploy/image-check.sh
 
 .PHONY: clean
 clean: ## Remove what the other commands made, .venv too

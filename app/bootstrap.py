@@ -10,6 +10,7 @@ import structlog
 
 from app import __version__
 from app.backups.service import BackupService
+from app.bank.adoption import Adoption
 from app.bank.consolidation import Consolidation
 from app.bank.rules import compile_rules
 from app.bank.service import BankService
@@ -17,8 +18,8 @@ from app.bank.store import BankStore
 from app.bank.view import View
 from app.catalogue import CATALOGUE
 from app.core.clock import Clock
-from app.core.errors import Situation
-from app.core.identity import Authenticator
+from app.core.errors import Situation, Unavailable
+from app.core.identity import Authenticator, Caller
 from app.core.ids import replica_name
 from app.core.settings import Settings
 from app.gc.service import GCService
@@ -27,6 +28,7 @@ from app.notes.index import NoteIndex
 from app.notes.service import NoteService
 from app.overview.service import OverviewService
 from app.spaces.service import SpaceService
+from app.storage.migrations import Migrations
 from app.storage.store import ObjectStore
 from app.system.service import SystemService
 from app.tokens.service import TokenService
@@ -57,6 +59,7 @@ class Services:
     gc: GCService
     system: SystemService
     runner: Runner
+    migrations: Migrations
 
     def of(self, kind: type[T]) -> T:
         """The service of that type."""
@@ -68,15 +71,20 @@ class Services:
 
     @property
     def authenticator(self) -> Authenticator:
-        return self.tokens
+        return _Door(self.tokens, self.migrations)
 
     async def ready(self) -> dict[str, str]:
         """What must be well before requests are sent here: each check, and `ok` or what is wrong."""
-        return await self.system.ready()
+        return {**await self.system.ready(), "migrations": self.migrations.state}
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Background work, for the life of the process."""
+        """What is stored brought up to this version; then background work, for the life of the process."""
+        async with self.migrations.opened(), self._housekept():
+            yield
+
+    @asynccontextmanager
+    async def _housekept(self) -> AsyncIterator[None]:
         housekeeping = asyncio.create_task(self._keep_house(), name="housekeeping")
         try:
             async with self.runner.opened():
@@ -105,12 +113,35 @@ class Services:
             log.warning("usage_not_written", code=situation.code())
 
 
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Tells who calls. Nobody is called unknown before the tokens of an older version have been taken over."""
+
+    tokens: TokenService
+    migrations: Migrations
+
+    async def authenticate(self, token: str) -> Caller | None:
+        caller = await self.tokens.authenticate(token)
+        if caller is None:
+            try:
+                self.migrations.demand()
+            except Unavailable:
+                self.tokens.forget_unknown()
+                raise
+        return caller
+
+
 def build_services(store: ObjectStore, clock: Clock, settings: Settings) -> Services:
     """Every service, each given just what it needs. Nothing is opened or read."""
     runner = Runner(drain=_DRAIN)
     key = settings.admin_bootstrap_key
     tokens = TokenService(store, clock, key.get_secret_value() if key else None, replica_name())
-    spaces = SpaceService(store, membership=tokens, understand=lambda rules: compile_rules(rules).warnings)
+    spaces = SpaceService(
+        store,
+        membership=tokens,
+        adopter=Adoption(store),
+        understand=lambda rules: compile_rules(rules).warnings,
+    )
     notes = NoteService(store, spaces, NoteIndex(store, clock, memory=_CACHE_BYTES))
     consolidation = Consolidation(
         spaces,
@@ -137,4 +168,5 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings) -> Serv
             llm_model=None,
         ),
         runner=runner,
+        migrations=Migrations(store, replica_name()),
     )

@@ -13,7 +13,7 @@ from app.bootstrap import Services, build_services
 from app.catalogue import CATALOGUE
 from app.core.clock import Clock, SystemClock
 from app.core.logging import configure_logging
-from app.core.settings import InvalidSetting, LogFormat, Settings, StoreKind
+from app.core.settings import LogFormat, Settings, StoreKind
 from app.mcp.bridge import McpBridge
 from app.storage.directory import DirectoryStore
 from app.storage.memory import MemoryStore
@@ -47,21 +47,16 @@ def set_up_logging(settings: Settings) -> None:
 
 
 def make_store(settings: Settings, clock: Clock) -> ObjectStore:
-    """The object store that the settings name.
-
-    Raises:
-        InvalidSetting: this release has no such store.
-    """
+    """The object store that the settings name, not opened yet."""
     match settings.live_memory_store:
         case StoreKind.MEMORY:
             return MemoryStore(clock)
         case StoreKind.DIRECTORY:
             return DirectoryStore(settings.live_memory_data_dir / OBJECTS, clock, fsync=settings.store_fsync)
         case StoreKind.S3:
-            raise InvalidSetting(
-                "LIVE_MEMORY_STORE is s3 (S3_ENDPOINT_URL or S3_BUCKET_NAME alone mean it too), and S3 support arrives"
-                " with the next release: set LIVE_MEMORY_STORE=directory."
-            )
+            from app.storage.bucket import probed_bucket  # noqa: PLC0415 - the client of S3 takes a second to import
+
+            return probed_bucket(settings, clock)
         case never:
             assert_never(never)
 

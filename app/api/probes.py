@@ -1,19 +1,22 @@
 """What a supervisor asks: does the process live, and may it be sent requests."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from app.core.errors import Unavailable
 
+WELL: Final = frozenset({"ok", "full", "none, single writer"})
+"""The words with which a check passes."""
+
 
 class ReadyServices(Protocol):
     """Services that can say whether what they stand on is there."""
 
     async def ready(self) -> Mapping[str, str]:
-        """Each thing that was checked, with `ok` or the reason why not."""
+        """Each thing that was checked, with a word of `WELL` or the reason why not."""
         ...
 
 
@@ -30,7 +33,7 @@ def add_probes(app: FastAPI, services: ReadyServices, *, version: str) -> None:
             checks = {"store": situation.code()}
         if getattr(request.app.state, "draining", False):
             checks["process"] = "draining"
-        is_ready = all(word == "ok" for word in checks.values())
+        is_ready = all(word in WELL for word in checks.values())
         return JSONResponse(
             {"status": "ready" if is_ready else "not_ready", "checks": checks},
             status_code=200 if is_ready else 503,

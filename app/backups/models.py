@@ -31,6 +31,7 @@ class FileEntry(Record):
 
     size: int
     sha256: str
+    """Empty in a backup of an older tool, which kept no checksums."""
 
 
 class Manifest(Record):
@@ -47,6 +48,8 @@ class Manifest(Record):
     version: int = 0
     files: dict[str, FileEntry] = {}
     """Path below the space."""
+    legacy: bool = False
+    """Made by an older tool: nothing is stored of this manifest, it is what the listing tells."""
 
 
 class BackupCreate(Body):
@@ -97,6 +100,8 @@ class BackupListed(Result):
     """Version of the bank in it."""
     current: bool
     """Is it of the space that now has the name? False: of a deleted one; only admins see those."""
+    legacy: bool = False
+    """Was it made by 0.2 or 1.3? Those have no description and no checksums."""
 
 
 class BackupList(Result):

@@ -28,18 +28,22 @@ from app.core.identity import Caller, Everywhere, Permission
 from app.core.ids import new_nonce
 from app.core.operation import Progress
 from app.core.paging import encode_cursor, name_after
+from app.core.schema import parse_instant
 from app.notes.service import NoteService
 from app.spaces.errors import SpaceBusy, SpaceChanging, SpaceExists
-from app.spaces.models import Head, Opened
+from app.spaces.models import ADOPTED, Head, Opened
 from app.spaces.service import SpaceService
 from app.storage.document import DamagedDocument, parsed
-from app.storage.store import GZIP, MARKDOWN, ObjectStore, PreconditionFailed
+from app.storage.store import GZIP, JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed
 
 _ROUNDS: Final = 5
 _CHUNK: Final = 100
 _ABORTED: Final = timedelta(hours=24)
 _DERIVED: Final = ("bank/", "_synthesis.md", "_meta.json", "_bank.json", "live/.keep")
 """Files of a backup that a restore does not copy: the head is written last, and the view follows from it."""
+_SECOND: Final = timedelta(seconds=1)
+_KINDS: Final = {"gz": GZIP, "json": JSON, "keep": TEXT}
+"""Content types by the end of a file's name."""
 
 log = structlog.get_logger(__name__)
 
@@ -170,11 +174,13 @@ class BackupService:
         except DamagedDocument:
             log.exception("manifest_damaged", backup_id=backup_id)
             return None
-        return found[0] if found else None
+        return found[0] if found else await self._store.find_legacy(backup_id)
 
     async def _open(self, backup_id: str, caller: Caller) -> tuple[Manifest, str]:
         """The complete backup of that name; raises BackupNotFound, also for one the caller may not see."""
         found = await self._store.find(backup_id)
+        if found is None and (legacy := await self._store.find_legacy(backup_id)) is not None:
+            found = legacy, ""
         if found is None or found[0].state is not BackupState.COMPLETE:
             raise BackupNotFound(backup_id)
         if not caller.is_admin and not _is_current(found[0], await self._spaces.find_any(found[0].space_id)):
@@ -205,7 +211,7 @@ class BackupService:
     async def _verified(self, manifest: Manifest, path: str) -> bytes:
         """One file of the backup; raises BackupDamaged when it is not what was copied."""
         body = await self._store.read_file(manifest.backup_id, path)
-        if body is None or entry(body) != manifest.files[path]:
+        if body is None or (not manifest.legacy and entry(body) != manifest.files[path]):
             raise BackupDamaged(manifest.backup_id, path)
         return body
 
@@ -218,29 +224,36 @@ class BackupService:
         total = len(manifest.files)
         await progress(0, total, "verifying the backup")
         await self._store.each(manifest.files, lambda path: self._check(manifest, path))
-        saved = parsed(Head, f"{backup_id}/_bank.json", await self._verified(manifest, "_bank.json"))
+        saved = None if manifest.legacy else await self._saved(manifest)
         try:
             claim = await self._spaces.claim_restore(space_id, backup_id)
         except SpaceExists:
             raise RestoreTargetExists(space_id) from None
 
         async def copy_back(path: str) -> None:
-            kind = GZIP if path.endswith(".gz") else MARKDOWN
+            kind = _KINDS.get(path.rpartition(".")[2], MARKDOWN)
             try:
                 await self._store.write_back(f"{space_id}/{path}", await self._verified(manifest, path), kind)
             except PreconditionFailed:
                 raise SpaceBusy(space_id) from None
 
-        paths = [path for path in manifest.files if not path.startswith(_DERIVED)]
+        # The plain files of an older tool are its bank: they are copied, and adopted before the last write.
+        paths = [path for path in manifest.files if manifest.legacy or not path.startswith(_DERIVED)]
         for start in range(0, len(paths), _CHUNK):
             await progress(start, total, f"copying {total} files")
             # A restore that was thought to be dead must not write into what has taken its place.
             claim = await self._spaces.keep_restore(claim)
             await self._store.each(paths[start : start + _CHUNK], copy_back)
         claim = await self._spaces.keep_restore(claim)
+        if saved is None and (saved := await self._spaces.first_head(space_id)) is None:
+            raise SpaceBusy(space_id)
         await self._spaces.finish_restore(claim, saved)
         await progress(total, total, "done")
         return BackupRestored(backup_id=backup_id, space_id=space_id, files_restored=total)
+
+    async def _saved(self, manifest: Manifest) -> Head:
+        """The bank in the backup."""
+        return parsed(Head, f"{manifest.backup_id}/_bank.json", await self._verified(manifest, "_bank.json"))
 
     async def _check(self, manifest: Manifest, path: str) -> None:
         await self._verified(manifest, path)
@@ -250,7 +263,11 @@ class BackupService:
             raise ConfirmationRequired(f"Deleting backup '{backup_id}' cannot be undone: repeat with confirm=true.")
         manifest, etag = await self._open(backup_id, caller)
         try:
-            await self._store.replace(_deleting(manifest), etag)
+            if manifest.legacy:
+                # What is left after a crash must not pass for a backup: from now on there is a manifest that says so.
+                await self._store.claim(_deleting(manifest))
+            else:
+                await self._store.replace(_deleting(manifest), etag)
         except PreconditionFailed:
             raise BackupNotFound(backup_id) from None
         removed, remaining = await self._remove(backup_id)
@@ -299,12 +316,18 @@ def _listed(manifest: Manifest, head: Head | None) -> BackupListed:
         total_size=sum(file.size for file in manifest.files.values()),
         version=manifest.version,
         current=_is_current(manifest, head),
+        legacy=manifest.legacy,
     )
 
 
 def _is_current(manifest: Manifest, head: Head | None) -> bool:
     """Is the backup of the space that has the name, or had it last? Those of former ones are for admins."""
-    return head is not None and head.owns(manifest.incarnation)
+    if head is None:
+        return False
+    if not manifest.legacy:
+        return head.owns(manifest.incarnation)
+    # Older tools gave their spaces no incarnation. What was copied before the space began is of a former one.
+    return head.owns(ADOPTED) and parse_instant(manifest.created_at) + _SECOND > parse_instant(head.about.created_at)
 
 
 def _deleting(manifest: Manifest) -> Manifest:

@@ -2,15 +2,21 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from app.backups.models import FileEntry, Manifest
+from app.backups.models import BackupState, FileEntry, Manifest
+from app.core.clock import iso
+from app.core.ids import SPACE_ID_PATTERN
 from app.storage.document import parsed
 from app.storage.store import JSON, TEXT, ObjectStore, PreconditionFailed, Stored
 
 _ROOT: Final = "_backups/"
 _IN_FLIGHT: Final = 32
+_OURS: Final = frozenset({"_bank.json", "_manifest.json"})
+_TIMESTAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -53,8 +59,32 @@ class BackupStore:
             return None
         return parsed(Manifest, found.key, found.body), found.etag
 
+    async def find_legacy(self, backup_id: str) -> Manifest | None:
+        """What a backup without a manifest holds, when it is one of 0.2 or 1.3: the plain tree of a space."""
+        instant = _instant(backup_id.partition("/")[2])
+        if instant is None:
+            return None
+        prefix = backup_prefix(backup_id)
+        files = {
+            listed.key.removeprefix(prefix): FileEntry(size=listed.size, sha256="")
+            async for page in self._store.list(prefix)
+            for listed in page.objects
+        }
+        # A file of ours that was written when its backup had just been removed is no backup.
+        if "_meta.json" not in files or not _OURS.isdisjoint(files):
+            return None
+        return Manifest(
+            backup_id=backup_id,
+            space_id=backup_id.partition("/")[0],
+            state=BackupState.COMPLETE,
+            nonce="",
+            created_at=iso(instant),
+            files=files,
+            legacy=True,
+        )
+
     async def spaces(self) -> list[str]:
-        return [folder async for folder in self._folders(_ROOT)]
+        return [folder async for folder in self._folders(_ROOT) if re.fullmatch(SPACE_ID_PATTERN, folder)]
 
     async def of_space(self, space_id: str) -> list[str]:
         """Ids of the space's backups, whatever their state, oldest first."""
@@ -99,6 +129,16 @@ class BackupStore:
     async def remove(self, keys: Sequence[str]) -> Sequence[str]:
         """Remove objects, and return those that may still be there."""
         return await self._store.delete_many(keys)
+
+
+def _instant(timestamp: str) -> datetime | None:
+    """The instant in the name of a backup."""
+    if not _TIMESTAMP.fullmatch(timestamp):
+        return None
+    try:
+        return datetime.strptime(timestamp, "%Y-%m-%dT%H-%M-%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _body(manifest: Manifest) -> bytes:

@@ -15,6 +15,8 @@ class CommitKind(StrEnum):
     CONSOLIDATION = "consolidation"
     GC = "gc"
     """Old notes were removed; their text is kept in the record."""
+    ADOPT = "adopt"
+    """The bank of an older tool was taken over as it was."""
 
 
 class Change(Record):
@@ -24,6 +26,8 @@ class Change(Record):
     after_sha256: str | None
     after: str | None
     """The whole new content; null when the file went away."""
+    raw: str | None = None
+    """Base64 of the bytes when they are not UTF-8."""
     provenance: dict[str, list[str]] = {}
 
 

@@ -194,10 +194,11 @@ class _Reader:
             return _built_in(language, tuple(patterns), tuple(self._warnings))
         named = {rule.path.casefold() for rule in files}
         routes = {category: route for category, route in self._routes.items() if route.path.casefold() in named}
-        for category in CATEGORIES:
-            if category not in routes:
-                routes[category] = guess_route(category, files)
-                self._warnings.append(f"No route for '{category}' notes; they go to {routes[category].path}.")
+        guessed = [category for category in CATEGORIES if category not in routes]
+        routes |= {category: guess_route(category, files) for category in guessed}
+        if doubtful := [category for category in guessed if category not in routes[category].path.casefold()]:
+            places = ", ".join(f"{category} → {routes[category].path}" for category in doubtful)
+            self._warnings.append(f"No line says where these notes go, so the files' names decide: {places}.")
         files = [_with_sections(rule, routes) for rule in files]
         return Layout(tuple(files), routes, tuple(patterns), language, tuple(self._warnings))
 

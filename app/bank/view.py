@@ -1,6 +1,7 @@
 """The same bank as plain Markdown objects, for people and older tools. Derived from the head after each commit."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import Collection, Iterator
@@ -11,7 +12,7 @@ import structlog
 
 from app.core.clock import Clock
 from app.core.errors import Situation
-from app.spaces.models import Head
+from app.spaces.models import BankFile, Head, Synthesis
 from app.spaces.service import SpaceService
 from app.storage.store import JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed, Stored
 
@@ -32,19 +33,28 @@ def render_view(head: Head) -> Iterator[tuple[str, bytes, str]]:
 
 def _files(head: Head) -> Iterator[tuple[str, bytes]]:
     for path, file in head.files.items():
-        yield f"bank/{path}", file.content.encode()
-    if (synthesis := synthesis_object(head)) is not None:
-        yield "_synthesis.md", synthesis.encode()
+        yield f"bank/{path}", _file_bytes(file)
+    if head.synthesis is not None:
+        yield "_synthesis.md", synthesis_bytes(head.synthesis)
+
+
+def _file_bytes(file: BankFile) -> bytes:
+    return file.content.encode() if file.raw is None else base64.b64decode(file.raw)
 
 
 def synthesis_object(head: Head) -> str | None:
     """The synthesis with its header, as older tools know it."""
-    if head.synthesis is None:
-        return None
+    return None if head.synthesis is None else synthesis_bytes(head.synthesis).decode(errors="replace")
+
+
+def synthesis_bytes(synthesis: Synthesis) -> bytes:
+    """The object of a synthesis: one that an older tool has written stays as it is."""
+    if synthesis.raw is not None:
+        return base64.b64decode(synthesis.raw)
     return (
-        f'---\nconsolidated_at: "{head.synthesis.consolidated_at}"\n'
-        f"notes_processed: {head.synthesis.notes_processed}\n---\n\n{head.synthesis.text}"
-    )
+        f'---\nconsolidated_at: "{synthesis.consolidated_at}"\n'
+        f"notes_processed: {synthesis.notes_processed}\n---\n\n{synthesis.text}"
+    ).encode()
 
 
 def _digest(body: bytes) -> str:
@@ -122,6 +132,8 @@ class View:
         former = _object(meta)
         if former.get("bank_nonce") == head.nonce:
             return
+        if meta is not None and not former:
+            await self._keep_outside_edit(head, meta, former)
         await self._spaces.ensure_rules(head)
         await self._remove_filed(head)
         wanted = {f"{space_id}/{path}": (body, kind) for path, body, kind in render_view(head)}
@@ -155,7 +167,8 @@ class View:
     async def _remove_stale(self, head: Head, wanted: Collection[str], former: dict[str, Any]) -> None:
         """Remove files that the bank no longer has; what people have put there is kept aside."""
         async for page in self._store.list(f"{head.space_id}/bank/"):
-            stale = [listed.key for listed in page.objects if listed.key not in wanted]
+            names = [listed.key for listed in page.objects if not listed.key.endswith("/.keep")]
+            stale = [key for key in names if key not in wanted]
             for key in stale:
                 if (present := await self._read(key)) is not None:
                     await self._keep_outside_edit(head, present, former)

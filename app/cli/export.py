@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.reference import reference
+from app.cli.table import as_text
 from app.core.operation import Operation
 from app.core.settings import Settings, StoreKind, ToolSet
 from app.main import create
@@ -17,6 +18,14 @@ def export(folder: Path) -> list[Path]:
     """Write `openapi.json`, `mcp-tools.json` and `OPERATIONS.md` into the folder, and return their paths."""
     app = create(Settings.for_tests(live_memory_store=StoreKind.MEMORY, mcp_tools=ToolSet.FULL))
     return write(folder, app.openapi(), tool_documents(app.state.bridge), app.operations)
+
+
+def export_table(path: Path) -> Path:
+    """Write the table that the command line is made from, and return its path."""
+    text = as_text(create(Settings.for_tests(live_memory_store=StoreKind.MEMORY, mcp_tools=ToolSet.FULL)).openapi())
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as draft:
+        (Path(draft) / path.name).write_text(text, encoding="utf-8")
+        return (Path(draft) / path.name).replace(path)
 
 
 def write(

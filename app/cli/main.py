@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
+from app.cli.commands import Bearer, ProfileName, TokenFile, Url, add_commands
+from app.cli.connection import Connection
+from app.cli.profile_commands import add_profile_commands
+
 app = typer.Typer(
     name="live-memory",
     help="Shared working memory for AI agents, over REST and MCP.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 exports = typer.Typer(help="Write what the service says about itself into files.", no_args_is_help=True)
@@ -26,12 +29,18 @@ def _show_version(value: bool) -> None:  # noqa: FBT001 - typer passes an option
 
 @app.callback()
 def main(
+    ctx: typer.Context,
     *,
-    version: Annotated[
+    url: Url = None,
+    token: Bearer = None,
+    token_file: TokenFile = None,
+    profile: ProfileName = None,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Shared working memory for AI agents, over REST and MCP."""
+    ctx.obj = Connection(url, token, token_file, profile)
 
 
 @app.command()
@@ -49,6 +58,24 @@ def serve(
 
 
 @app.command()
+def migrate(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the memory (LIVE_MEMORY_DATA_DIR).")] = None,
+) -> None:
+    """Bring stored data up to this version, as every start does."""
+    from app.cli.migrate import run as bring_up  # noqa: PLC0415 - it brings the whole service
+    from app.core.settings import InvalidSetting, Settings  # noqa: PLC0415 - pydantic is slow to import
+
+    try:
+        settings = Settings.load(live_memory_data_dir=data_dir)
+    except InvalidSetting as fault:
+        typer.echo(f"live-memory: {fault}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(bring_up(settings, dry_run=dry_run))
+
+
+@app.command()
 def demo(
     *,
     notes: Annotated[int, typer.Option(min=5, max=1267, help="How many notes of the example are written.")] = 300,
@@ -63,6 +90,7 @@ def demo(
 
 @app.command()
 def healthcheck(
+    ctx: typer.Context,
     *,
     url: Annotated[str | None, typer.Option(help="Base address; by default this machine, MCP_SERVER_PORT.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 5.0,
@@ -70,7 +98,7 @@ def healthcheck(
     """Ask a running service whether it lives; the exit status tells."""
     from app.cli.healthcheck import check  # noqa: PLC0415 - only this command asks
 
-    raise typer.Exit(check(url, timeout=timeout))
+    raise typer.Exit(check(url or ctx.obj.url, timeout=timeout))
 
 
 @app.command()
@@ -87,6 +115,39 @@ def config() -> None:
         typer.echo(f"{name}={value}")
 
 
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    *,
+    url: Url = None,
+    token: Bearer = None,
+    token_file: TokenFile = None,
+    profile: ProfileName = None,
+    local: Annotated[bool, typer.Option("--local/--no-local", help="Look at the settings and the store here.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Write JSON.")] = False,
+) -> None:
+    """Look at the settings, the store and the service, and say what to do about problems."""
+    from app.cli.doctor import doctor as examine  # noqa: PLC0415 - it brings the stores
+
+    connection = Connection(url, token, token_file, profile).over(ctx.obj)
+    raise typer.Exit(examine(connection, local=local, as_json=as_json))
+
+
+@app.command()
+def shell(
+    ctx: typer.Context,
+    *,
+    url: Url = None,
+    token: Bearer = None,
+    token_file: TokenFile = None,
+    profile: ProfileName = None,
+) -> None:
+    """Type the commands of the operations one after the other."""
+    from app.cli.shell import shell as converse  # noqa: PLC0415 - only this command talks
+
+    raise typer.Exit(converse(Connection(url, token, token_file, profile).over(ctx.obj)))
+
+
 @exports.command("openapi")
 def export_openapi(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.")],
@@ -96,6 +157,20 @@ def export_openapi(
 
     for path in export(folder):
         typer.echo(str(path))
+
+
+@exports.command("commands")
+def export_commands(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
+) -> None:
+    """Write the table of operations that the command line is made from."""
+    from app.cli.export import export_table  # noqa: PLC0415 - it brings the whole service
+
+    typer.echo(str(export_table(path)))
+
+
+add_commands(app)
+add_profile_commands(app)
 
 
 def run() -> None:

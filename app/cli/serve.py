@@ -160,7 +160,9 @@ def _banner(settings: Settings, urls: dict[str, str]) -> list[str]:
     match settings.live_memory_store:
         case StoreKind.MEMORY:
             lines.append("memory     in this process only: it is lost at the end")
-        case _:
+        case StoreKind.S3:
+            lines.append(f"memory     bucket {settings.s3_bucket_name} at {settings.s3_endpoint_url or 'AWS'}")
+        case StoreKind.DIRECTORY:
             lines.append(f"memory     {settings.live_memory_data_dir.absolute()}")
     if settings.llmaas_api_url:
         lines.append("model      none: this release does not use LLMAAS_API_URL yet")

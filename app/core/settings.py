@@ -25,6 +25,23 @@ class StoreKind(StrEnum):
     MEMORY = "memory"
 
 
+class S3Signature(StrEnum):
+    """How requests to the S3 server are signed."""
+
+    AUTO = "auto"
+    V4 = "v4"
+    HYBRID = "hybrid"
+    V2 = "v2"
+
+
+class ConditionalWrites(StrEnum):
+    """What becomes of a bucket whose server may not keep conditions."""
+
+    AUTO = "auto"
+    REQUIRE = "require"
+    OFF = "off"
+
+
 class ToolSet(StrEnum):
     """Which operations are MCP tools."""
 
@@ -101,7 +118,7 @@ class Settings(BaseSettings):
     store_fsync: bool = True
     """Whether the directory store waits until each write is on the disk."""
     s3_endpoint_url: str = ""
-    """Address of the S3 server."""
+    """Address of the S3 server; empty for AWS."""
     s3_access_key_id: str = ""
     """Name of the S3 credentials."""
     s3_secret_access_key: SecretStr | None = None
@@ -112,6 +129,17 @@ class Settings(BaseSettings):
     """Bucket of the memory."""
     s3_region_name: str = "fr1"
     """Region of the bucket."""
+    s3_signature: Annotated[S3Signature, BeforeValidator(_lower)] = S3Signature.AUTO
+    """Signature of requests: v4, v2, hybrid (v2 for calls on one object, else v4), or auto (the first that works)."""
+    s3_conditional_writes: Annotated[ConditionalWrites, BeforeValidator(_lower)] = ConditionalWrites.AUTO
+    """What a server that does not keep conditional writes means: auto (one process writes, alone), require (the service
+    never becomes ready), or off (one process writes, alone, whatever the server does)."""
+    s3_sse: str = ""
+    """Encryption at rest: empty for none, AES256, or the id of a KMS key."""
+    s3_ca_file: Path | None = None
+    """Certificates to trust for the S3 server instead of the system's."""
+    replicas: int = Field(default=1, ge=1, le=1000)
+    """Processes that serve the same memory; more than one on S3 needs a server that keeps conditional writes."""
 
     llmaas_api_url: str = ""
     """Base address, /v1 included, of an OpenAI-compatible model; kept, as all LLMAAS_*, for the release that
@@ -168,6 +196,24 @@ class Settings(BaseSettings):
         if "live_memory_store" not in values and (values.get("s3_endpoint_url") or values.get("s3_bucket_name")):
             values["live_memory_store"] = StoreKind.S3
         return values
+
+    @model_validator(mode="after")
+    def _ask_for_what_s3_needs(self) -> Self:
+        if self.live_memory_store is not StoreKind.S3:
+            return self
+        if not self.s3_access_key_id:
+            raise ValueError("S3_ACCESS_KEY_ID is missing: the memory is kept on S3.")
+        if self.s3_secret_access_key is None:
+            raise ValueError(
+                "S3_SECRET_ACCESS_KEY, or S3_SECRET_ACCESS_KEY_FILE, is missing: the memory is kept on S3."
+            )
+        if self.s3_endpoint_url and not re.match(r"https?://[^/\s]", self.s3_endpoint_url):
+            raise ValueError("S3_ENDPOINT_URL must begin with http:// or https:// and name a host.")
+        if self.s3_ca_file is not None and not self.s3_ca_file.is_file():
+            raise ValueError(f"S3_CA_FILE: there is no file '{self.s3_ca_file}'.")
+        if self.s3_conditional_writes is ConditionalWrites.OFF and self.replicas > 1:
+            raise ValueError("REPLICAS must be 1 when S3_CONDITIONAL_WRITES is off.")
+        return self
 
     @model_validator(mode="after")
     def _refuse_a_weak_key(self) -> Self:

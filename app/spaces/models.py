@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from app.core.schema import Body, Record, Result, Text
 
 MAX_RULES = 50_000
 MAX_DESCRIPTION = 500
+ADOPTED: Final = "adopted"
+"""In the lineage of a space that an older tool has made, and of no other."""
 
 
 class SpaceState(StrEnum):
@@ -44,6 +46,8 @@ class BankFile(Record):
     """ISO-8601, UTC."""
     history: str | None
     """Key of the commit record that holds this content."""
+    raw: str | None = None
+    """Base64 of the bytes when they are not UTF-8; the content then shows them with replacement characters."""
 
 
 class Synthesis(Record):
@@ -52,6 +56,8 @@ class Synthesis(Record):
     text: str
     consolidated_at: str
     notes_processed: int
+    raw: str | None = None
+    """Base64 of the whole object when an older tool has written it in a way of its own."""
 
 
 class NoteRef(Record):

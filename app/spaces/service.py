@@ -28,6 +28,18 @@ class Membership(Protocol):
         ...
 
 
+class Adopter(Protocol):
+    """Knows the spaces that older tools have left, which have no head yet."""
+
+    async def first_head(self, space_id: str) -> Head | None:
+        """The head that such a space begins with here, whose record is written; None where there is no such space."""
+        ...
+
+    async def discard(self, head: Head) -> None:
+        """Remove the record of a head that was not taken."""
+        ...
+
+
 class SpaceService:
     """The spaces there are. Everything that changes one goes through `swap`, so two writers never mix."""
 
@@ -36,12 +48,14 @@ class SpaceService:
         store: ObjectStore,
         *,
         membership: Membership,
+        adopter: Adopter,
         understand: Callable[[str], Sequence[str]],
     ) -> None:
         self._objects = store
         self._store = SpaceStore(store)
         self._claims = Claims(store, self._store)
         self._membership = membership
+        self._adopter = adopter
         self._understand = understand
         self._listeners: list[Callable[[Head], None]] = []
 
@@ -51,8 +65,24 @@ class SpaceService:
 
     async def find(self, space_id: str) -> Opened | None:
         """The space, or None when there is none for its users."""
-        opened = await self._store.find(space_id)
+        opened = await self._find(space_id)
         return opened if opened is not None and opened.head.state is SpaceState.LIVE else None
+
+    async def _find(self, space_id: str) -> Opened | None:
+        """The head in whatever state; whoever first touches a space of an older tool gives it one."""
+        if opened := await self._store.find(space_id):
+            return opened
+        head = await self._adopter.first_head(space_id)
+        if head is None:
+            return None
+        try:
+            return await self._store.create(head)
+        except PreconditionFailed:
+            winner = await self._store.find(space_id)
+            # Of a later version nobody can tell at a glance whether ours is among its ancestors.
+            if winner is not None and winner.head.version == 1 and winner.head.history != head.history:
+                await self._adopter.discard(head)
+            return winner
 
     def known(self, space_id: str) -> Opened | None:
         """The space as this process last saw it, without asking the store; None when it has not."""
@@ -238,9 +268,13 @@ class SpaceService:
             if await self._store.has_meta(space_id):
                 raise SpaceExists(space_id)
             try:
-                return await self._store.create(claim)
+                # An older tool whose deletion was cut short has left files: they are of no space any more.
+                opened, _removed, remaining = await self._claims.clear(await self._store.create(claim))
             except PreconditionFailed:
                 raise SpaceBusy(space_id) from None
+            if remaining:
+                raise SpaceBusy(space_id)
+            return opened
         if present.head.state is SpaceState.LIVE:
             raise SpaceExists(space_id)
         return await self._take_over(present, claim)
@@ -254,8 +288,12 @@ class SpaceService:
 
     async def find_any(self, space_id: str) -> Head | None:
         """The head in whatever state: a tombstone tells which space had the name last."""
-        found = await self._store.find(space_id)
+        found = await self._find(space_id)
         return found.head if found else None
+
+    async def first_head(self, space_id: str) -> Head | None:
+        """The head of a space whose plain objects have been restored; None when they do not make one."""
+        return await self._adopter.first_head(space_id)
 
     async def finish_restore(self, claim: Opened, saved: Head) -> Opened:
         """The last write of a restore: from here on the space is there, as it was saved."""

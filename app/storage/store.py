@@ -1,11 +1,11 @@
 """What every object store promises. The contract suite in `tests/contract/test_object_store.py` proves each one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from app.core.errors import StoreUnavailable
 
@@ -144,13 +144,22 @@ class ObjectStore(Protocol):
     def list(self, prefix: str, *, start_after: str = "", delimiter: str = "") -> AsyncIterator[Page]:
         """The objects whose key starts with `prefix` and sorts after `start_after`; at least one page.
 
-        With the delimiter `/`, objects below a further slash are not shown: the folder they lie in is. A page can be
-        short, or empty, although others follow.
+        With the delimiter `/`, objects below a further slash are not shown: the folder they lie in is. Servers differ
+        in what `start_after` then means, so nobody gives both. A page can be short, or empty, although others follow.
         """
         ...
 
     async def copy(self, source: str, target: str) -> bool:
         """Copy an object onto a new or derived key; False when the source is absent."""
+        ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A store that is tried before it is used, and knows what it can be trusted with."""
+
+    def checks(self) -> Mapping[str, str]:
+        """What was found, for `/ready`: `store` as long as it is not in use, and `conditions`."""
         ...
 
 

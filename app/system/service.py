@@ -11,7 +11,7 @@ import structlog
 
 from app.core.clock import Clock
 from app.core.errors import Situation, Timeout
-from app.storage.store import ObjectStore
+from app.storage.store import Examined, ObjectStore
 from app.system.models import About, Health, ModelHealth, ServiceHealth, StoreHealth, ToolAbout
 
 PROBED_KEY: Final = "_system/migrations.json"
@@ -113,7 +113,8 @@ class SystemService:
     async def ready(self) -> dict[str, str]:
         """What must be well before requests are sent here: the name of each check, and `ok` or what is wrong."""
         probe = await self._probe.get(self._ask_store)
-        return {"store": probe.failure.code() if probe.failure else "ok"}
+        found = self._store.checks() if isinstance(self._store, Examined) else {}
+        return {"store": probe.failure.code() if probe.failure else "ok", **found}
 
     async def _ask_store(self) -> tuple[Probe, float]:
         began = self._clock.monotonic()

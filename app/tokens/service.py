@@ -88,6 +88,10 @@ class _Memory:
         self.drops += 1
         self._forget(token_hash)
 
+    def drop_absent(self) -> None:
+        self.drops += 1
+        self._absent.clear()
+
     def _forget(self, token_hash: str) -> None:
         self._present.pop(token_hash, None)
         self._absent.pop(token_hash, None)
@@ -133,6 +137,10 @@ class TokenService:
             return None
         self._uses[found.hash] = self._clock.now()
         return found.caller()
+
+    def forget_unknown(self) -> None:
+        """Look every unknown token up again: tokens are being taken over from an older version."""
+        self._memory.drop_absent()
 
     async def create(self, request: TokenCreate, *, caller: Caller) -> TokenCreated:
         """Make a token. Its text is in the answer and nowhere else."""

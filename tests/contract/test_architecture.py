@@ -41,7 +41,7 @@ def enters(path: str) -> frozenset[str]:
         case ["app", "catalogue.py"]:
             return frozenset({"operations"})
         case ["app", "bootstrap.py"]:
-            return frozenset({"service", "store", "index", "consolidation", "rules", "view"})
+            return frozenset({"service", "store", "index", "adoption", "consolidation", "rules", "view"})
         case _:
             return OPEN
 

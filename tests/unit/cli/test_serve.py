@@ -121,7 +121,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     ("settings", "sentence"),
     [
         ({"MCP_SERVER_PORT": "eighty"}, "MCP_SERVER_PORT"),
-        ({"S3_BUCKET_NAME": "bucket"}, "LIVE_MEMORY_STORE=directory"),
+        ({"S3_BUCKET_NAME": "bucket"}, "S3_ACCESS_KEY_ID"),
         ({"MCP_SERVER_HOST": "0.0.0.0", "ADMIN_BOOTSTRAP_KEY": "very-secret"}, "ADMIN_BOOTSTRAP_KEY"),  # noqa: S104 - the case in which it matters
     ],
 )

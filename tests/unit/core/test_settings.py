@@ -49,9 +49,42 @@ def test_an_empty_value_is_not_set(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["S3_ENDPOINT_URL", "S3_BUCKET_NAME"])
 def test_naming_a_bucket_means_s3_unless_the_store_is_named(environment: pytest.MonkeyPatch, name: str) -> None:
-    environment.setenv(name, "x")
+    environment.setenv(name, "http://x")
+    environment.setenv("S3_ACCESS_KEY_ID", "name")
+    environment.setenv("S3_SECRET_ACCESS_KEY", "secret")
     assert Settings.load().live_memory_store is StoreKind.S3
     environment.setenv("LIVE_MEMORY_STORE", "Directory")
+    assert Settings.load().live_memory_store is StoreKind.DIRECTORY
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"S3_ACCESS_KEY_ID": ""}, r"^S3_ACCESS_KEY_ID is missing"),
+        ({"S3_SECRET_ACCESS_KEY": ""}, r"^S3_SECRET_ACCESS_KEY, or S3_SECRET_ACCESS_KEY_FILE, is missing"),
+        ({"S3_ENDPOINT_URL": "minio:9000"}, r"^S3_ENDPOINT_URL must begin with"),
+        ({"S3_CA_FILE": "/there/is/none"}, r"^S3_CA_FILE: there is no file"),
+        ({"S3_CONDITIONAL_WRITES": "off", "REPLICAS": "2"}, r"^REPLICAS must be 1"),
+        ({"S3_SIGNATURE": "v3"}, r"^S3_SIGNATURE is wrong"),
+        ({"REPLICAS": "0"}, r"^REPLICAS is wrong"),
+    ],
+)
+def test_what_a_bucket_needs_is_asked_for_in_one_sentence(
+    environment: pytest.MonkeyPatch, changed: dict[str, str], sentence: str
+) -> None:
+    right = {"LIVE_MEMORY_STORE": "s3", "S3_ACCESS_KEY_ID": "name", "S3_SECRET_ACCESS_KEY": "secret"}
+    for name, value in right.items():
+        environment.setenv(name, value)
+    assert Settings.load().s3_endpoint_url == "", "AWS itself"
+    for name, value in changed.items():
+        environment.setenv(name, value)
+    with pytest.raises(InvalidSetting, match=sentence):
+        Settings.load()
+
+
+def test_nothing_of_s3_is_needed_for_another_store(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("S3_CONDITIONAL_WRITES", "off")
+    environment.setenv("REPLICAS", "2")
     assert Settings.load().live_memory_store is StoreKind.DIRECTORY
 
 
