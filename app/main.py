@@ -1,9 +1,11 @@
 """The process: settings, then a store, then the services, then the faces. The only reader of settings."""
 
 import gc
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, assert_never
 
 from app import __version__
@@ -13,7 +15,8 @@ from app.bootstrap import Services, build_services
 from app.catalogue import CATALOGUE
 from app.core.clock import Clock, SystemClock
 from app.core.logging import configure_logging
-from app.core.settings import LogFormat, Settings, StoreKind
+from app.core.settings import InvalidSetting, LogFormat, Settings, StoreKind
+from app.llm.client import LLM
 from app.mcp.bridge import McpBridge
 from app.storage.directory import DirectoryStore
 from app.storage.memory import MemoryStore
@@ -36,7 +39,7 @@ def create(settings: Settings | None = None) -> LiveMemory:
         set_up_logging(settings)
     clock = SystemClock()
     store = make_store(settings, clock)
-    return assemble(build_services(store, clock, settings), store, settings)
+    return assemble(build_services(store, clock, settings, make_llm(settings, clock)), store, settings)
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -59,6 +62,42 @@ def make_store(settings: Settings, clock: Clock) -> ObjectStore:
             return probed_bucket(settings, clock)
         case never:
             assert_never(never)
+
+
+def make_llm(settings: Settings, clock: Clock) -> LLM | None:
+    """The model that the settings name, not opened yet; None when they name none.
+
+    Raises:
+        InvalidSetting: the address or the key cannot be used.
+    """
+    if not settings.llmaas_api_url:
+        return None
+    from app.llm.openai import OpenAILLM  # noqa: PLC0415 - the HTTP client takes a while to import
+
+    try:
+        return OpenAILLM(
+            url=settings.llmaas_api_url,
+            key=settings.llmaas_api_key,
+            model=settings.llmaas_model,
+            clock=clock,
+            temperature=settings.llmaas_temperature,
+            max_tokens=settings.llmaas_max_tokens,
+            window=settings.llm_context_window,
+            structured=settings.llm_structured.value,
+            price_in=settings.llm_price_input,
+            price_out=settings.llm_price_output,
+            tls=_trusting(settings.llm_ca_file),
+        )
+    except (ValueError, ssl.SSLError) as error:
+        raise InvalidSetting(str(error)) from None
+
+
+def _trusting(certificates: Path | None) -> ssl.SSLContext | None:
+    if certificates is None:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(certificates)
+    return context
 
 
 def assemble(services: Services, store: ObjectStore, settings: Settings) -> LiveMemory:

@@ -1,5 +1,7 @@
 """What most tests start from: services over a store in memory, at a standstill in time."""
 
+import signal
+
 import pytest
 
 from app.bootstrap import Services, build_services
@@ -10,6 +12,9 @@ from tests.fakes.clock import FrozenClock
 from tests.fakes.faulty_store import FaultyStore
 
 configure_logging(level="INFO")
+
+# A shell that runs a command in the background lets it ignore Ctrl-C, and every program started from here would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BOOTSTRAP_KEY = "a-bootstrap-key-of-the-tests-0123456789"
 

@@ -1,5 +1,6 @@
 """Frozen copies of spaces."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from app.core.ids import new_nonce
 from app.core.operation import Progress
 from app.core.paging import encode_cursor, name_after
 from app.core.schema import parse_instant
+from app.notes.models import Kept
 from app.notes.service import NoteService
 from app.spaces.errors import SpaceBusy, SpaceChanging, SpaceExists
 from app.spaces.models import ADOPTED, Head, Opened
@@ -116,30 +118,41 @@ class BackupService:
         rendered["_bank.json"] = head.model_dump_json(by_alias=True).encode()
         rules = None if head.opening is not None else await self._store.read(f"{space_id}/_rules.md")
         rendered["_rules.md"] = (head.opening or "").encode() if rules is None else rules
-        notes = [f"live/{note.id}" for note in await self._notes.frozen(opened)]
-        history = [
-            key.removeprefix(f"{space_id}/")
-            for key in await self._store.keys(f"{space_id}/_history/")
-            if is_record_of(key, head.version)
-        ]
+        # The store copies the notes by itself: what the manifest says of each is known from when it was last read.
+        notes = {f"live/{kept.note.id}": kept for kept in await self._notes.frozen_objects(opened)}
+        recorded, former = await asyncio.gather(
+            self._store.keys(f"{space_id}/_history/"), self._store.keys(f"{space_id}/_rules/")
+        )
+        kept = [key for key in recorded if is_record_of(key, head.version)] + former
+        bodies = [key.removeprefix(f"{space_id}/") for key in kept]
         done = 0
-        total = len(rendered) + len(notes) + len(history)
+        total = len(rendered) + len(notes) + len(bodies)
 
         async def copy(path: str) -> tuple[str, FileEntry]:
             nonlocal done
+            copied = await copy_note(notes[path], path) if path in notes else await copy_body(path)
+            if copied is None:
+                self._notes.forget(space_id)
+                raise SpaceChanging(space_id)
+            done += 1
+            if done % 100 == 0:
+                await progress(done, total, f"{done} of {total} files copied")
+            return path, copied
+
+        async def copy_note(kept: Kept, path: str) -> FileEntry | None:
+            there = await self._store.copy_file(kept.key, backup_id, path)
+            return FileEntry(size=kept.size, sha256=kept.sha256) if there else None
+
+        async def copy_body(path: str) -> FileEntry | None:
             body = rendered.get(path)
             if body is None:
                 body = await self._store.read(f"{space_id}/{path}")
             if body is None:
-                self._notes.forget(space_id)
-                raise SpaceChanging(space_id)
+                return None
             await self._store.write_file(backup_id, path, body)
-            done += 1
-            if done % 100 == 0:
-                await progress(done, total, f"{done} of {total} files copied")
-            return path, entry(body)
+            return entry(body)
 
-        return dict(sorted(await self._store.each([*rendered, *notes, *history], copy)))
+        return dict(sorted(await self._store.each([*rendered, *notes, *bodies], copy)))
 
     async def list(self, space_id: str, *, caller: Caller, limit: int, cursor: str) -> BackupList:
         """The complete backups of the spaces that the caller sees."""

@@ -114,6 +114,10 @@ class BackupStore:
     async def write_file(self, backup_id: str, path: str, body: bytes) -> None:
         await self._store.put(backup_prefix(backup_id) + path, body, content_type=TEXT)
 
+    async def copy_file(self, key: str, backup_id: str, path: str) -> bool:
+        """Copy an object into the backup without reading it; False when it is gone."""
+        return await self._store.copy(key, backup_prefix(backup_id) + path)
+
     async def write_back(self, key: str, body: bytes, content_type: str) -> None:
         """Write a file that is not there yet; the same one may be, from an attempt that was cut short."""
         try:

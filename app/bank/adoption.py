@@ -154,10 +154,17 @@ def _record(head: Head, found: _Found, commit_id: str) -> Commit:
             path: Change(before_sha256=None, after_sha256=file.sha256, after=file.content, raw=file.raw)
             for path, file in head.files.items()
         },
-        manifest={path: ManifestEntry(sha256=file.sha256, history=file.history) for path, file in head.files.items()},
+        manifest={
+            path: ManifestEntry(
+                sha256=file.sha256, history=file.history, bytes=file.bytes, modified_at=file.modified_at
+            )
+            for path, file in head.files.items()
+        },
         edits=[],
         synthesis=head.synthesis.text if head.synthesis else None,
         consumed=[],
+        synthesis_now=head.synthesis,
+        last_consolidation=head.counters.last_consolidation,
     )
 
 

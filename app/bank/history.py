@@ -25,8 +25,14 @@ def record_key(space_id: str, version: int, commit_id: str) -> str:
 
 def is_record_of(key: str, version: int) -> bool:
     """Is it the key of a record of that version of a bank, or of an earlier one?"""
+    found = version_of(key)
+    return found is not None and found <= version
+
+
+def version_of(key: str) -> int | None:
+    """The version that the record under a key was prepared for; None for the key of anything else."""
     match = _RECORD.search(key)
-    return match is not None and int(match["version"]) <= version
+    return int(match["version"]) if match else None
 
 
 class HistoryStore:

@@ -1,17 +1,37 @@
 """What the notes of a space amount to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import structlog
 
-from app.bank.consolidation import Consolidation, Tally
-from app.bank.errors import ConsolidationRunning, FileNotFound, OtherAgent
+from app.bank.consolidation import Consolidation, Selection
+from app.bank.errors import FileNotFound, OtherAgent
 from app.bank.history import is_record_of
-from app.bank.models import BankContent, BankEntry, BankList, BankRead, BankReadAll, Consolidated
+from app.bank.models import BankContent, BankEntry, BankList, BankRead, BankReadAll, Consolidate, Consolidated
+from app.bank.runs import Runs
+from app.bank.store import BankStore
+from app.bank.versions.by_hand import HandEdits
+from app.bank.versions.past import Past, annotated, provenance_of
+from app.bank.versions.reversal import Reversal
+from app.bank.versions.revisions import (
+    BankDiff,
+    BankFileDeleted,
+    BankHistory,
+    BankRepaired,
+    BankRevert,
+    BankReverted,
+    BankWrite,
+    BankWritten,
+    FiledNote,
+)
+from app.bank.versions.sweep import OrphanSweep
+from app.bank.versions.timeline import Timeline
+from app.bank.versions.writer import BankWriter
 from app.bank.view import View, render_view, synthesis_object
-from app.core.clock import Clock
-from app.core.errors import Situation
+from app.core.errors import ConfirmationRequired
 from app.core.identity import Caller
 from app.core.ids import new_job_id
 from app.core.operation import Progress
@@ -19,6 +39,9 @@ from app.jobs.service import Runner
 from app.notes.models import Note
 from app.spaces.models import Head, Opened
 from app.spaces.service import SpaceService
+from app.storage.store import ObjectStore
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -27,18 +50,32 @@ __all__ = ["BankService", "is_record_of", "render_view", "synthesis_object"]
 
 
 class BankService:
-    """The banks of the spaces: read whole, changed by consolidation."""
+    """The banks of the spaces: read as they are and as they were, changed by consolidation and by hand."""
 
     def __init__(
-        self, spaces: SpaceService, consolidation: Consolidation, view: View, runner: Runner, clock: Clock
+        self,
+        store: ObjectStore,
+        spaces: SpaceService,
+        consolidation: Consolidation,
+        runs: Runs,
+        view: View,
+        runner: Runner,
+        *,
+        wait: float,
     ) -> None:
+        """`wait`: seconds until a caller who waits for a consolidation is told to ask for it later."""
         self._spaces = spaces
         self._consolidation = consolidation
         self._view = view
         self._runner = runner
-        self._clock = clock
-        self._running: dict[str, str] = {}
-        """Space, and the job that is consolidating it in this process."""
+        self._runs = runs
+        self._wait = wait
+        timeline = Timeline(store)
+        writer = BankWriter(spaces, BankStore(store, spaces))
+        self._past = Past(timeline)
+        self._hand = HandEdits(writer, timeline)
+        self._reversal = Reversal(writer, timeline, store)
+        self._orphans = OrphanSweep(store, spaces, timeline)
         spaces.subscribe(self._changed)
 
     def _changed(self, head: Head) -> None:
@@ -52,11 +89,29 @@ class BankService:
         self._changed(opened.head)
         return opened
 
-    async def read(self, opened: Opened, filename: str) -> BankRead:
+    async def at(self, opened: Opened, moment: str, *, contents: bool = True) -> Opened:
+        """The bank as it was at a version or an instant: the very same when it was as it is, or nothing is asked.
+
+        Without `contents` its files have no text.
+
+        Raises:
+            VersionNotFound: the bank has never had that version.
+        """
+        if not moment:
+            return opened
+        past = await self._past.at(opened.head, moment, contents=contents)
+        return opened if past is opened.head else replace(opened, head=past)
+
+    async def read(self, opened: Opened, filename: str, *, sources: bool = False, provenance: bool = False) -> BankRead:
+        """One file; with `sources` as footnotes in its text, with `provenance` as a list beside it."""
         head = opened.head
         if filename not in head.files:
             raise FileNotFound(head.space_id, filename)
-        return BankRead(space_id=head.space_id, version=head.version, **dict(_content(head, filename)))
+        found = BankRead(space_id=head.space_id, version=head.version, **dict(_content(head, filename)))
+        if sources:
+            text = annotated(head, filename)
+            found = found.model_copy(update={"content": text, "size": len(text.encode())})
+        return found.model_copy(update={"provenance": provenance_of(head, filename)}) if provenance else found
 
     async def read_all(self, opened: Opened) -> BankReadAll:
         head = opened.head
@@ -82,14 +137,16 @@ class BankService:
             version=head.version,
         )
 
-    async def consolidate(self, space_id: str, agent: str, *, caller: Caller, progress: Progress) -> Consolidated:
-        """File the selected notes. The work goes on when the caller goes away.
+    async def consolidate(
+        self, space_id: str, request: Consolidate, *, caller: Caller, progress: Progress
+    ) -> Consolidated:
+        """File the selected notes, or say what that would take. The work goes on when the caller goes away.
 
         Raises:
             OtherAgent: the notes of another agent, and the caller is no admin.
-            ConsolidationRunning: one of this space is under way in this process.
+            ConsolidationRunning: one of this space is under way.
         """
-        wanted = agent.strip()
+        wanted = request.agent.strip()
         if not caller.is_admin:
             if wanted and wanted != caller.name:
                 raise OtherAgent(wanted, caller.name)
@@ -99,71 +156,82 @@ class BankService:
         def selected(note: Note) -> bool:
             return not wanted or note.identity == wanted
 
-        return await self.consolidate_selected(space_id, selected, actor=caller.name, progress=progress)
+        if request.dry_run:
+            return await self._runs.plan(space_id, selected)
+        job = await self._runs.start(space_id, selected, actor=caller.name, announced=not request.wait)
+        if not request.wait:
+            return self._runs.accepted(job)
+        return await self._runs.outcome(job, progress=progress, seconds=self._wait)
 
     async def consolidate_selected(
-        self, space_id: str, selected: Callable[[Note], bool], *, actor: str, progress: Progress
+        self, space_id: str, selected: Selection, *, actor: str, leased: bool = False
     ) -> Consolidated:
-        """File the notes that the selection holds for."""
-        job_id = self._claim(space_id)
-        work = self._run(space_id, selected, actor, job_id, progress)
-        return await asyncio.shield(self._runner.start(work, name=f"consolidation {space_id}"))
+        """File the notes that the selection holds for, and wait until that is done."""
+        return await self._runs.outcome(await self._runs.start(space_id, selected, actor=actor, leased=leased))
 
-    def _claim(self, space_id: str) -> str:
-        if running := self._running.get(space_id):
-            raise ConsolidationRunning(space_id, running)
-        return self._running.setdefault(space_id, new_job_id())
+    async def history(self, opened: Opened, *, limit: int, cursor: str, filename: str) -> BankHistory:
+        """The versions of the bank, newest first; with a file name those that changed the file."""
+        return await self._past.history(opened.head, limit=limit, cursor=cursor, filename=filename)
 
-    async def _run(
-        self, space_id: str, selected: Callable[[Note], bool], actor: str, job_id: str, progress: Progress
-    ) -> Consolidated:
-        started = self._clock.monotonic()
-        tally = Tally()
-        failure: Situation | None = None
-        try:
-            matching = await self._consolidation.select(await self._spaces.open(space_id), selected)
-            batches = self._consolidation.batches(matching)
-            total = sum(map(len, batches))
-            for number, batch in enumerate(batches, start=1):
-                await progress(tally.processed, total, f"filing {len(batch)} notes, batch {number} of {len(batches)}")
-                try:
-                    await self._consolidation.file(
-                        space_id, batch, actor=actor, job_id=job_id, batch=number, tally=tally
-                    )
-                except Situation as situation:
-                    if not tally.processed:
-                        raise
-                    failure = situation
-                    break
-            await self._view.roll_forward_or_log(space_id)
-            await progress(tally.processed, total, "done")
-            head = (await self._spaces.open(space_id)).head
-        finally:
-            self._running.pop(space_id, None)
-        # Another process may have filed some of them too.
-        remaining = sum(1 for note in matching if head.is_pending(note.id))
-        log.info("consolidated", space_id=space_id, notes=tally.processed, remaining=remaining, version=head.version)
-        return Consolidated(
-            status="partial" if remaining else "ok",
-            space_id=space_id,
-            notes_processed=tally.processed,
-            notes_remaining=remaining,
-            notes_extracted=tally.processed,
-            bank_files_created=len(tally.created),
-            bank_files_updated=len(tally.updated - tally.created),
-            bank_files_unchanged=len(head.files.keys() - tally.created - tally.updated),
-            operations_applied=tally.edits,
-            synthesis_size=len(head.synthesis.text) if head.synthesis else 0,
-            duration_seconds=round(self._clock.monotonic() - started, 1),
-            version=head.version,
-            job_id=job_id,
-            mode="extractive",
-            batches_total=len(batches),
-            batches_completed=tally.batches,
-            batch_size=self._consolidation.batch_size,
-            code=failure.code() if failure else "limit" if remaining else "",
-            message=_message(tally.processed, remaining, failure),
+    async def diff(self, opened: Opened, earlier: str, later: str) -> BankDiff:
+        """What lies between two versions, each named by a number or an instant."""
+        return await self._past.diff(opened.head, earlier, later)
+
+    async def note(self, opened: Opened, note_id: str) -> FiledNote:
+        """A note that was filed, whole; raises FiledNoteNotFound."""
+        return await self._past.note(opened.head, note_id)
+
+    async def write(
+        self, space_id: str, filename: str, request: BankWrite, *, caller: Caller, if_match: str = ""
+    ) -> BankWritten:
+        """Give a file of the bank just this content."""
+        return await self._finished(
+            space_id, self._hand.write(space_id, filename, request, actor=caller.name, if_match=if_match)
         )
+
+    async def delete(
+        self,
+        space_id: str,
+        filename: str,
+        *,
+        confirm: bool,
+        if_version: int | None = None,
+        caller: Caller,
+        if_match: str = "",
+    ) -> BankFileDeleted:
+        """Take a file out of the bank."""
+        if not confirm:
+            raise ConfirmationRequired(f"Deleting '{filename}' takes it out of the bank: repeat with confirm=true.")
+        return await self._finished(
+            space_id,
+            self._hand.delete(space_id, filename, if_version=if_version, actor=caller.name, if_match=if_match),
+        )
+
+    async def repair(self, space_id: str, *, dry_run: bool, caller: Caller) -> BankRepaired:
+        """Put file names right, and have everything said once."""
+        return await self._finished(space_id, self._hand.repair(space_id, dry_run=dry_run, actor=caller.name))
+
+    async def revert(self, space_id: str, request: BankRevert, *, caller: Caller) -> BankReverted:
+        """Undo one version, or go back to one. The notes that wait again have their objects when this returns."""
+        return await self._finished(space_id, self._reversal.revert(space_id, request, actor=caller.name))
+
+    async def _finished(self, space_id: str, work: Coroutine[Any, Any, T]) -> T:
+        """Let the work go on to its end when the caller goes away, and bring the plain view up to date."""
+
+        async def run() -> T:
+            done = await work
+            await self._view.roll_forward_or_log(space_id)
+            return done
+
+        return await asyncio.shield(self._runner.start(run(), name=f"edit {space_id}"))
+
+    async def sweep(self, space_id: str) -> int:
+        """Remove the commit records that no head leads to, once they are a day old. How many were removed."""
+        return await self._orphans.sweep(space_id)
+
+    async def sweep_all(self) -> None:
+        """The same for every space, once a day however often it is called."""
+        await self._orphans.sweep_all()
 
     async def drop(self, space_id: str, notes: list[Note], *, actor: str) -> int:
         """Remove notes without filing them; their text stays in the history. How many were removed."""
@@ -180,11 +248,3 @@ def contents(head: Head) -> list[BankContent]:
 def _content(head: Head, path: str) -> BankContent:
     file = head.files[path]
     return BankContent(filename=path, content=file.content, size=file.bytes, last_modified=file.modified_at)
-
-
-def _message(processed: int, remaining: int, failure: Situation | None) -> str:
-    if failure:
-        return f"{failure.detail} {processed} notes were filed before; {remaining} still wait."
-    if remaining:
-        return f"{remaining} more notes wait: call again."
-    return "" if processed else "No note was waiting."

@@ -10,12 +10,19 @@ from typing import Any, Final
 
 import structlog
 
+from app.bank.history import HistoryStore
+from app.bank.versions.queue import object_of
 from app.core.clock import Clock
 from app.core.errors import Situation
 from app.spaces.models import BankFile, Head, Synthesis
 from app.spaces.service import SpaceService
+from app.storage.document import DamagedDocument
 from app.storage.store import JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed, Stored
 
+_SYNTHESIS: Final = "_synthesis.md"
+_LOOKED_BACK: Final = 100
+"""Versions that are gone through to find out whether an object of the view is of one of them."""
+_IN_FLIGHT: Final = 16
 _PATIENCE: Final = 5.0
 """Seconds before somebody else is asked to bring a view up to date."""
 
@@ -35,7 +42,7 @@ def _files(head: Head) -> Iterator[tuple[str, bytes]]:
     for path, file in head.files.items():
         yield f"bank/{path}", _file_bytes(file)
     if head.synthesis is not None:
-        yield "_synthesis.md", synthesis_bytes(head.synthesis)
+        yield _SYNTHESIS, synthesis_bytes(head.synthesis)
 
 
 def _file_bytes(file: BankFile) -> bytes:
@@ -87,6 +94,8 @@ class View:
         self._store = store
         self._spaces = spaces
         self._clock = clock
+        self._history = HistoryStore(store)
+        self._gate = asyncio.Semaphore(_IN_FLIGHT)
         self._current: dict[str, str] = {}
         """Space, and nonce of the head that this process last saw the view agree with."""
         self._turns: dict[str, asyncio.Lock] = {}
@@ -132,6 +141,7 @@ class View:
         former = _object(meta)
         if former.get("bank_nonce") == head.nonce:
             return
+        await self._requeue(head)
         if meta is not None and not former:
             await self._keep_outside_edit(head, meta, former)
         await self._spaces.ensure_rules(head)
@@ -142,6 +152,8 @@ class View:
         for key, (body, kind) in wanted.items():
             await self._bring(head, key, body, kind, former)
         await self._remove_stale(head, wanted.keys(), former)
+        if head.synthesis is None:
+            await self._remove_synthesis(head, former)
         await self._demand(head)
         await self._swap(meta_key, render_meta(head, former), JSON, meta)
 
@@ -175,15 +187,68 @@ class View:
             await self._demand(head)
             await self._store.delete_many(stale)
 
+    async def _remove_synthesis(self, head: Head, former: dict[str, Any]) -> None:
+        """Remove the synthesis of a bank that has gone back to before its first one."""
+        if _SYNTHESIS not in former.get("bank_view", {}):
+            return
+        if (present := await self._read(f"{head.space_id}/{_SYNTHESIS}")) is not None:
+            await self._keep_outside_edit(head, present, former)
+            await self._demand(head)
+            await self._store.delete(present.key)
+
     async def _keep_outside_edit(self, head: Head, present: Stored, former: dict[str, Any]) -> None:
         """Keep what somebody has written over the view by hand: the view is not read, but no work is lost either."""
         path = present.key.removeprefix(f"{head.space_id}/")
         found = _digest(present.body)
         if not present.body or former.get("bank_view", {}).get(path) == found:
             return
+        if await self._is_of_a_version(head, former, path, present.body):
+            return
         kept = f"{head.space_id}/_outside/{head.version:08d}-{found}/{path}"
         await self._store.put(kept, present.body, content_type=MARKDOWN)
         log.warning("outside_edit_kept", space_id=head.space_id, path=path, kept=kept)
+
+    async def _is_of_a_version(self, head: Head, former: dict[str, Any], path: str, body: bytes) -> bool:
+        """Are these the bytes of a version since the view was last whole? Its writer was overtaken or has died."""
+        since = former.get("bank_version")
+        if not isinstance(since, int):
+            return False
+        name, digest = path.removeprefix("bank/"), hashlib.sha256(body).hexdigest()
+        key = head.history
+        while key is not None and (record := await self._history.read(key)) is not None and record.version > since:
+            change = record.changes.get(name)
+            if path != name and change is not None and change.after_sha256 == digest:
+                return True
+            if path == _SYNTHESIS and record.synthesis and body.endswith(f"\n---\n\n{record.synthesis}".encode()):
+                return True
+            if head.version - record.version >= _LOOKED_BACK:
+                return False
+            key = record.parent
+        return False
+
+    async def _requeue(self, head: Head) -> None:
+        """Make the objects of the notes that were put back in the queue, as far as they are not there."""
+        if not head.requeue:
+            return
+        prefix = f"{head.space_id}/live/"
+        there = {listed.key async for page in self._store.list(prefix) for listed in page.objects}
+        missing = {note_id for note_id in head.requeue if prefix + note_id not in there}
+        for record in sorted({head.requeue[note_id].history for note_id in missing}):
+            commit = await self._history.read(record)
+            if commit is None:
+                raise DamagedDocument(f"The history has lost '{record}', which holds notes that wait.")
+            # A note that was not listed may have been filed just then.
+            await self._demand(head)
+            notes = [note for note in commit.requeued if note.id in missing]
+            await asyncio.gather(*(self._make(prefix + note.id, object_of(note)) for note in notes))
+        if missing and await self._spaces.find(head.space_id) is None:
+            # Whoever has removed the space meanwhile may have listed it before.
+            await self._store.delete_many(sorted(prefix + note_id for note_id in missing))
+
+    async def _make(self, key: str, body: bytes) -> None:
+        async with self._gate:
+            with suppress(PreconditionFailed):
+                await self._store.create(key, body, content_type=MARKDOWN)
 
     async def _remove_filed(self, head: Head) -> None:
         """Remove the objects of notes that the head has filed, whatever wrote them."""

@@ -1,5 +1,6 @@
 """One command that calls one operation: from what was typed to the exit status."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from typing import Any, Final
 import typer
 
 from app.cli.archives import destination
-from app.cli.client import Client, Exit, Refused
+from app.cli.client import Answer, Client, Exit, Refused
 from app.cli.connection import Connection, Target, resolve
+from app.cli.consolidate import INTERRUPTED, Left, consolidate
+from app.cli.events import Event, follow
 from app.cli.profiles import Unusable
 from app.cli.render import Screen
 from app.cli.render import size as shown_size
-from app.cli.table import Described
+from app.cli.table import Described, file_option
 from app.cli.views import failure, show
 
 LONG: Final = 60.0
@@ -54,12 +57,20 @@ def perform(request: Request, screen: Screen | None = None) -> int:
         with Client(target) as client:
             if request.operation.is_archive and not request.as_json:
                 return _archive(client, request, arguments, screen)
+            if request.operation.is_stream:
+                return _stream(client, request, arguments, screen)
             return _call(client, request, arguments, screen)
     except Unusable as fault:
         screen.fail(str(fault))
         return Exit.USAGE
     except Refused as refused:
         return refuse(refused, screen, as_json=request.as_json)
+    except Left as left:
+        screen.note(f"Job {left.job_id} goes on. `live-memory job get {left.job_id}` tells how far it is,")
+        screen.note(
+            f"`live-memory job events {left.job_id}` follows it, `live-memory job cancel {left.job_id}` stops it."
+        )
+        return INTERRUPTED
 
 
 def refuse(refused: Refused, screen: Screen, *, as_json: bool) -> int:
@@ -80,11 +91,7 @@ def _call(client: Client, request: Request, arguments: Mapping[str, Any], screen
     operation = request.operation
     if request.as_json and operation.is_archive and screen.is_terminal:
         raise Unusable("With --json the archive comes in base64, which is not for the terminal: redirect it.")
-    if operation.timeout > LONG:
-        with screen.working(operation.title.rstrip(".")):
-            answer = client.call(operation, arguments)
-    else:
-        answer = client.call(operation, arguments)
+    answer = _answer(client, operation, arguments, screen)
     if request.as_json:
         screen.document(answer.raw)
     else:
@@ -93,6 +100,29 @@ def _call(client: Client, request: Request, arguments: Mapping[str, Any], screen
         screen.warn(said)
         return Exit.UNAVAILABLE if answer.body.get("status") == "degraded" else Exit.UNEXPECTED
     return Exit.DONE
+
+
+def _answer(client: Client, operation: Described, arguments: Mapping[str, Any], screen: Screen) -> Answer:
+    if operation.failures and arguments.get("wait", True) and not arguments.get("dry_run"):
+        return consolidate(client, operation, arguments, screen)
+    if operation.timeout <= LONG:
+        return client.call(operation, arguments)
+    with screen.working(operation.title.rstrip(".")):
+        return client.call(operation, arguments)
+
+
+def _stream(client: Client, request: Request, arguments: Mapping[str, Any], screen: Screen) -> int:
+    for event in follow(client, str(arguments["job_id"]), after=int(arguments.get("after", 0))):
+        if request.as_json:
+            screen.document(_line(event), indented=False)
+        else:
+            screen.event(event.at, event.name, event.data)
+    return Exit.DONE
+
+
+def _line(event: Event) -> bytes:
+    told = {"id": event.number, "event": event.name, "at": event.at, **event.data}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _archive(client: Client, request: Request, arguments: Mapping[str, Any], screen: Screen) -> int:
@@ -114,11 +144,12 @@ def _texts(request: Request) -> dict[str, Any]:
         arguments["content"] = _text(Path(STANDARD_INPUT))
     for name, path in request.files.items():
         if name in arguments:
-            raise Unusable(f"--{name} and --{name}-file are both given; keep one.")
+            raise Unusable(f"--{name} and {file_option(request.operation.name, name)} are both given; keep one.")
         arguments[name] = _text(path)
     for argument in request.operation.arguments:
         if argument.required and argument.name not in arguments:
-            raise Unusable(f"Give --{argument.name} TEXT, or --{argument.name}-file PATH (- for standard input).")
+            file = file_option(request.operation.name, argument.name)
+            raise Unusable(f"Give --{argument.name} TEXT, or {file} PATH (- for standard input).")
         value = arguments.get(argument.name)
         if isinstance(value, str) and not _is_unicode(value):
             raise Unusable(f"{argument.name}: the text is not UTF-8.")

@@ -12,9 +12,11 @@ import httpx
 
 from app import __version__
 from app.cli.connection import Target, is_local
-from app.cli.table import ARCHIVE, Described
+from app.cli.table import ARCHIVE, EVENTS, Described
 
 CONNECT: Final = 10.0
+SILENCE: Final = 60.0
+"""Seconds without a sign of life after which a stream of events is taken for broken."""
 SPARE: Final = 10.0
 """Seconds that an answer gets on top of the time that the service gives itself."""
 DOCUMENT: Final = "application/json"
@@ -151,6 +153,32 @@ class Client:
                     _answer(response, self._url)
                     raise Refused(f"{self._url} sent something else than an archive.", Exit.UNEXPECTED)
                 yield Download(response.iter_bytes())
+            finally:
+                response.close()
+
+    @contextmanager
+    def events(
+        self, operation: Described, arguments: Mapping[str, Any], *, after: int
+    ) -> Iterator[Iterator[bytes] | None]:
+        """The bytes of the events behind the one of that number, as they come; None when there will be no more.
+
+        Raises:
+            Refused: it sends none, or stops in the middle.
+        """
+        request = self._request(operation, arguments)
+        request.headers.update({"Accept": EVENTS, "Last-Event-ID": str(after)})
+        request.extensions["timeout"]["read"] = SILENCE
+        with self._told(operation):
+            response = self._http.send(request, stream=True)
+            try:
+                if response.status_code == httpx.codes.NO_CONTENT:
+                    yield None
+                    return
+                if not response.is_success or not _is(response, EVENTS):
+                    response.read()
+                    _answer(response, self._url)
+                    raise Refused(f"{self._url} sent something else than events.", Exit.UNEXPECTED)
+                yield response.iter_bytes()
             finally:
                 response.close()
 

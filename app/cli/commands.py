@@ -1,6 +1,7 @@
 """One command for each operation, made from the table of operations: none can be forgotten, none can drift."""
 
 import inspect
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from app.cli.connection import DEFAULT_URL, Connection
-from app.cli.table import Argument, Described, in_order, load
+from app.cli.table import Argument, Described, file_option, in_order, load
 
 NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "system_health": ("health",),
@@ -17,7 +18,10 @@ NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "admin_list_tokens": ("token", "list"),
     "admin_revoke_token": ("token", "revoke"),
     "admin_update_token": ("token", "update"),
+    "admin_delete_token": ("token", "delete"),
+    "admin_purge_tokens": ("token", "purge"),
     "admin_gc_notes": ("gc",),
+    "system_whoami": ("whoami",),
 }
 """Commands that are not called as their operation is: `space_create` is `space create` by itself."""
 POSITIONAL: Final[Mapping[str, tuple[str, ...]]] = {
@@ -31,18 +35,19 @@ GROUPS: Final[Mapping[str, str]] = {
     "space": "A project's shared memory: its rules, its life and death.",
     "live": "Live notes: what agents jot down while they work.",
     "bank": "The bank: the Markdown files that the notes amount to.",
+    "job": "Work that goes on by itself: a consolidation, for example.",
     "backup": "Frozen copies of spaces.",
     "token": "Who may call: tokens, what they may do and where.",
 }
 ORDER: Final = (
-    "system_health", "system_about",
-    "space_create", "space_list", "space_info", "space_rules", "space_summary", "space_export", "space_delete",
+    "system_health", "system_about", "system_whoami",
+    "space_create", "space_list", "space_info", "space_rules", "space_summary", "space_update", "space_update_rules",
+    "space_export", "space_delete",
     "live_note", "live_read", "live_search", "bank_read", "bank_read_all", "bank_list", "bank_consolidate",
+    "bank_history", "bank_diff", "bank_revert", "bank_note", "bank_write", "bank_delete", "bank_repair",
 )  # fmt: skip
 """How the help lists them; the others follow as the service declares them."""
 SHORT: Final = {"description": "-d", "owner": "-o", "agent": "-a", "limit": "-l", "category": "-c"}
-FROM_FILE: Final = frozenset({"rules"})
-"""Long texts, which may come from a file."""
 WITHOUT: Final[Mapping[tuple[str, str], str]] = {("space_create", "description"): ""}
 """What is sent for an argument that the service wants, and a person need not give."""
 REMOTE: Final = "Connection"
@@ -80,6 +85,11 @@ def words(name: str) -> tuple[str, ...]:
     return NAMED.get(name) or tuple(part for part in (noun, rest.replace("_", "-")) if part)
 
 
+def parameter_of(name: str) -> str:
+    """How a function calls an argument of that name: a word of Python's own gets a mark."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def add_commands(app: typer.Typer, operations: Sequence[Described] | None = None) -> None:
     """Add a command for each operation."""
     groups: dict[str, typer.Typer] = {}
@@ -105,7 +115,11 @@ def _command(operation: Described) -> Callable[..., None]:
         request = Request(
             operation=operation,
             arguments=_arguments(operation, given),
-            files={name: path for name in FROM_FILE if (path := given.get(f"{name}_file")) is not None},
+            files={
+                argument.name: path
+                for argument in operation.arguments
+                if (path := given.get(f"{argument.name}_file")) is not None
+            },
             connection=_connection(ctx, given),
             as_json=given["as_json"],
             output=given.get("output"),
@@ -151,9 +165,9 @@ def _options(operation: Described) -> list[inspect.Parameter]:
         if argument.place == "path" or argument.name in POSITIONAL.get(operation.name, ()):
             continue
         found.append(_option(operation, argument))
-        if argument.name in FROM_FILE:
+        if flag := file_option(operation.name, argument.name):
             told = f"File that holds the {argument.name}; - for standard input."
-            option = typer.Option(f"--{argument.name}-file", f"-{argument.name[0]}", help=told, show_default=False)
+            option = typer.Option(flag, f"-{flag[2]}", help=told, show_default=False)
             found.append(_keyword(f"{argument.name}_file", Annotated[Path | None, option], None))
     return found
 
@@ -168,7 +182,9 @@ def _option(operation: Described, argument: Argument) -> inspect.Parameter:
         option = typer.Option(*names, help=_help(argument), show_default=False)
         return _keyword(argument.name, Annotated[bool, option], bool(argument.default))
     is_required = (
-        argument.required and argument.name not in FROM_FILE and (operation.name, argument.name) not in WITHOUT
+        argument.required
+        and not file_option(operation.name, argument.name)
+        and (operation.name, argument.name) not in WITHOUT
     )
     option = typer.Option(
         *(flag, *filter(None, [SHORT.get(argument.name)])),
@@ -196,14 +212,14 @@ def _common(operation: Described) -> list[inspect.Parameter]:
 
 
 def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:  # noqa: ANN401 - inspect takes anything
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+    return inspect.Parameter(parameter_of(name), inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
 def _arguments(operation: Described, given: Mapping[str, Any]) -> dict[str, Any]:
     """What was typed; for what was not, the service's own default holds."""
     found: dict[str, Any] = {}
     for argument in operation.arguments:
-        value = given.get(argument.name)
+        value = given.get(parameter_of(argument.name))
         if value is None or value == []:
             if (operation.name, argument.name) in WITHOUT:
                 found[argument.name] = WITHOUT[operation.name, argument.name]

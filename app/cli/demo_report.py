@@ -16,7 +16,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.demo_story import Round, Story
+from app.cli.demo_model import Share
+from app.cli.demo_story import FOLDER, Round, Story
 
 WIDTH: Final = 100
 _EXCERPT: Final = 7
@@ -56,8 +57,11 @@ class Report:
 
     def service(self, story: Story) -> None:
         """The service runs, and who is going to use it."""
+        served = "serves" if story.processes == 1 else f"serves with {story.processes} processes"
+        without = "no key, no model, no configuration" if story.place == FOLDER else "no model"
+        how = f"{story.model} files the notes" if story.model else without
         self._console.print(
-            "[bold]Live Memory[/] serves from an empty folder: no key, no model, no configuration.\n"
+            f"[bold]Live Memory[/] {served} from {escape(story.place)}: {escape(how)}.\n"
             f"MCP offers [bold]{len(story.tools)} tools[/], REST the same operations."
         )
         self._heading("Agents, each with a token of its own")
@@ -115,6 +119,22 @@ class Report:
             self._console.print(Text(_cut(f"  {note['agent']}, {note['category']}: {line}")))
         self._next("backup and restore")
 
+    def undo(self, story: Story) -> None:
+        """What was undone, and what stayed."""
+        if story.undo is None:
+            return
+        last, reverted = story.undo.last, story.undo.reverted
+        waiting, kept = len(reverted["notes_requeued"]), len(reverted["notes_kept"])
+        self._heading("Undo one version, and keep what came after it")
+        self._console.print(
+            f"  bank_diff       round 5 changed {len(last['files'])} files: {last['lines_added']} lines more,"
+            f" {last['lines_removed']} less, {len(last['notes_filed'])} notes\n"
+            f"  bank_revert     version {story.undo.version} is undone by version {reverted['version']}:"
+            f" {waiting} notes wait again"
+            + (f", {kept} are still cited" if kept else "")
+            + f", {len(reverted['conflicts'])} conflicts"
+        )
+
     def restore(self, story: Story) -> None:
         """What became of the backup."""
         backup = story.backup
@@ -155,6 +175,14 @@ class Report:
             f"[bold {colour}]{totals}[/]  ({held} of {len(story.checks)} checks, {story.seconds:.1f} s)",
             soft_wrap=True,
         )
+        if story.model:
+            share = Share.of(story)
+            self._console.print(
+                f"{share.notes} filed by the model, {share.extracted} word for word without it: {share.calls} calls,"
+                f" {share.repairs} answers mended, {share.refused} edits refused,\n{share.tokens:,} tokens, which"
+                f" would have cost {share.cost:.4f} at made-up prices",
+                soft_wrap=True,
+            )
         if kept is not None:
             self._console.print(Text(f"Kept in {kept}: live-memory serve --data-dir {kept}"), soft_wrap=True)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +54,15 @@ class RunningService:
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[RunningService]:
-    """Serve from the folder while the context lasts.
+def running_service(
+    folder: Path, settings: Mapping[str, str] | None = None, *, name: str = "service"
+) -> Iterator[RunningService]:
+    """Serve from the folder while the context lasts, or from where the settings say; several may share it.
 
     Raises:
         ServiceFailed: it did not start, or its end was not the clean one.
     """
-    ready, journal = folder / "ready.json", folder / "service.log"
+    ready, journal = folder / f"{name}.json", folder / f"{name}.log"
     ready.unlink(missing_ok=True)
     began = time.monotonic()
     with journal.open("wb") as log:
@@ -68,7 +70,7 @@ def running_service(folder: Path) -> Iterator[RunningService]:
         process = subprocess.Popen(  # noqa: S603 - our own command
             [*command, "--data-dir", str(folder), "--ready-file", str(ready)],
             cwd=folder,
-            env=_environment(),
+            env={**_environment(), **(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

@@ -1,11 +1,14 @@
 """What the demo does and finds: printed by its report, looked at by its tests."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from app.cli.demo_audit import Ledger
 
 Json = dict[str, Any]
+
+FOLDER: Final = "an empty folder"
+"""Where the memory is kept when nobody has said otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Undo:
+    """A version that was undone while what came after it stayed."""
+
+    version: int
+    last: Json
+    """What the last round had changed."""
+    reverted: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """A claim of the demo, and whether it held."""
 
@@ -64,6 +77,12 @@ class Check:
 class Story:
     """Everything the demo did and found: what is printed, and what the tests look at."""
 
+    processes: int = 1
+    """How many serve the memory together."""
+    place: str = FOLDER
+    """Where it is kept."""
+    model: str = ""
+    """Who files the notes, in words; empty without a model."""
     tools: list[str] = field(default_factory=list)
     agents: dict[str, str] = field(default_factory=dict)
     """Token name, and the face it uses."""
@@ -73,6 +92,7 @@ class Story:
     found: Json = field(default_factory=dict)
     bank: Json = field(default_factory=dict)
     backup: Json = field(default_factory=dict)
+    undo: Undo | None = None
     before: dict[str, bytes] = field(default_factory=dict)
     after: dict[str, bytes] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from app.cli.connection import Connection, resolve
 from app.cli.findings import Finding, is_well, ok, problem, report, skipped
 from app.cli.local_checks import folder, load_settings
+from app.cli.model_checks import model
 from app.cli.profiles import Unusable
 from app.cli.render import Screen
 from app.cli.server_checks import service
 from app.core.clock import SystemClock
 from app.core.errors import Situation
+from app.core.logging import configure_logging
 from app.core.settings import InvalidSetting, Settings, StoreKind
 from app.main import OBJECTS, make_store
 
@@ -20,6 +22,8 @@ _FAILED = 1
 def doctor(connection: Connection, *, local: bool, as_json: bool, screen: Screen | None = None) -> int:
     """Look at everything, and return the exit status: 0 when there is no problem."""
     screen = screen or Screen()
+    # What is found is shown below; a log between would spoil the JSON.
+    configure_logging(level="ERROR")
     findings = [*(_here() if local else ()), *_there(connection)]
     report(findings, screen, as_json=as_json)
     return 0 if is_well(findings) else _FAILED
@@ -30,6 +34,7 @@ def _here() -> Iterator[Finding]:
     yield from found
     if settings is None:
         yield skipped("store", "the settings come first")
+        yield skipped("model", "the settings come first")
         return
     match settings.live_memory_store:
         case StoreKind.MEMORY:
@@ -41,6 +46,7 @@ def _here() -> Iterator[Finding]:
                 yield asyncio.run(_store(settings))
         case StoreKind.S3:
             yield from asyncio.run(_bucket(settings))
+    yield model(settings)
 
 
 async def _bucket(settings: Settings) -> list[Finding]:

@@ -7,6 +7,7 @@ import typer
 
 from app.cli.commands import Bearer, ProfileName, TokenFile, Url, add_commands
 from app.cli.connection import Connection
+from app.cli.fake_command import fake_llm
 from app.cli.profile_commands import add_profile_commands
 
 app = typer.Typer(
@@ -81,11 +82,34 @@ def demo(
     notes: Annotated[int, typer.Option(min=5, max=1267, help="How many notes of the example are written.")] = 300,
     keep: Annotated[Path | None, typer.Option(help="Keep the memory in this empty folder.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the report into this file too, as a picture.")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=4, help="How many servers share the memory.")] = 1,
+    s3: Annotated[bool, typer.Option("--s3", help="In the bucket of the S3 settings, which must be empty.")] = False,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Let a scripted model file the notes: perfect, worst, or authors and moods of `fake-llm --list`, "
+            "separated by commas.",
+        ),
+    ] = None,
 ) -> None:
     """Let several agents share a memory of their own, start to end, and check it."""
     from app.cli.demo import demo as play  # noqa: PLC0415 - it brings an MCP client
+    from app.cli.demo_model import ScriptedModel, UnknownName  # noqa: PLC0415 - as above
+    from app.core.settings import InvalidSetting, Settings  # noqa: PLC0415 - pydantic is slow to import
 
-    raise typer.Exit(play(notes=notes, keep=keep, svg=svg))
+    try:
+        settings = Settings.load(live_memory_store="s3") if s3 else None
+        model = None if llm is None else ScriptedModel.named(llm)
+    except UnknownName as fault:
+        raise typer.BadParameter(str(fault), param_hint="--llm") from None
+    except InvalidSetting as fault:
+        typer.echo(f"live-memory: {fault}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(play(notes=notes, keep=keep, svg=svg, processes=processes, settings=settings, model=model))
+
+
+app.command("fake-llm")(fake_llm)
 
 
 @app.command()

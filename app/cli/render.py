@@ -1,5 +1,6 @@
 """What a person sees: tables, panels and sentences, in which nothing that others wrote can steer the terminal."""
 
+import json
 import os
 import re
 import sys
@@ -39,6 +40,11 @@ class Screen:
         """Does a person read the results as they come?"""
         return self.out.is_terminal
 
+    @property
+    def moves(self) -> bool:
+        """Does a person look at a terminal that can draw over what it has shown?"""
+        return self.err.is_terminal and not self.err.is_dumb_terminal
+
     def show(self, *things: RenderableType) -> None:
         """Write results."""
         for thing in things:
@@ -72,9 +78,11 @@ class Screen:
             shown = Markdown(clean(text), hyperlinks=False)  # an address is seen, not hidden behind words
         self.show(Panel(shown, title=Text(clean(title)), title_align="left", box=box.ROUNDED))
 
-    def document(self, raw: bytes) -> None:
-        """Show JSON: indented for a person, as it is for a program."""
-        if self.is_terminal:
+    def document(self, raw: bytes, *, indented: bool = True) -> None:
+        """Show JSON: indented for a person unless a line is wanted, as it is for a program."""
+        if self.is_terminal and not indented:
+            self.say(json.dumps(json.loads(raw)))
+        elif self.is_terminal:
             self.out.print_json(raw.decode("utf-8", "replace"), ensure_ascii=True)
         else:
             self.raw(raw)
@@ -90,10 +98,17 @@ class Screen:
             buffer.write(line)
         self._output.flush()
 
+    def event(self, at: str, name: str, data: Mapping[str, Any]) -> None:
+        """Write a line about something that happened, at once."""
+        told = ", ".join(f"{key} {plain(value)}" for key, value in data.items() if value not in (None, "", [], {}))
+        line = Text.assemble((instant(at), "dim"), "  ", (clean(name), "bold"), "  " if told else "", clean(told))
+        self.out.print(line, soft_wrap=True)
+        self.out.file.flush()
+
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """A sign of life and the time that passed, for a person who waits."""
-        if not self.err.is_terminal or self.err.is_dumb_terminal:
+        if not self.moves:
             yield
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
@@ -104,13 +119,46 @@ class Screen:
     @contextmanager
     def receiving(self, what: str) -> Iterator["Received"]:
         """The same for bytes that arrive."""
-        if not self.err.is_terminal or self.err.is_dumb_terminal:
+        if not self.moves:
             yield Received(None)
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.err, transient=True) as progress:
             progress.add_task(clean(what), total=None)
             yield Received(progress)
+
+    @contextmanager
+    def counting(self, what: str, noun: str) -> Iterator["Counted"]:
+        """The same for work that counts: a bar once somebody has said how much there is to do."""
+        if not self.moves:
+            yield Counted(None)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.err, transient=True) as progress:
+            progress.add_task(clean(what), total=None, count="")
+            yield Counted(progress, noun)
+
+
+class Counted:
+    """How much is done."""
+
+    def __init__(self, progress: Progress | None, noun: str = "") -> None:
+        self._progress = progress
+        self._noun = noun
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        """Say what goes on, and how much of it is done; None: that is not known yet."""
+        if self._progress is None:
+            return
+        count = "" if total is None else f"{done} of {counted(total, self._noun)}"
+        task = self._progress.task_ids[0]
+        self._progress.update(task, description=clean(what), completed=done, total=total, count=count)
 
 
 class Received:

@@ -20,6 +20,7 @@ from app.api.app import LiveMemory
 from app.cli.bootstrap_key import with_bootstrap_key
 from app.core.errors import Situation
 from app.core.settings import InvalidSetting, Settings, StoreKind
+from app.llm.endpoint import Endpoint
 from app.main import create, set_up_logging
 
 KEEP_ALIVE: Final = 75
@@ -105,6 +106,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Open event streams would hold the stop without end: they go first."""
+        self._app.state.services.jobs.drain()
         self._app.state.bridge.close()
         await super().shutdown(sockets=sockets)
 
@@ -165,7 +167,7 @@ def _banner(settings: Settings, urls: dict[str, str]) -> list[str]:
         case StoreKind.DIRECTORY:
             lines.append(f"memory     {settings.live_memory_data_dir.absolute()}")
     if settings.llmaas_api_url:
-        lines.append("model      none: this release does not use LLMAAS_API_URL yet")
+        lines.append(f"model      {settings.llmaas_model} at {Endpoint(settings.llmaas_api_url, None).host}")
     return lines
 
 

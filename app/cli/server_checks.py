@@ -33,7 +33,7 @@ def service(target: Target) -> Iterator[Finding]:
         yield _alive(target, alive)
         yield _clock(alive.headers)
         yield _ready(client)
-        yield _health(client, operations["system_health"])
+        yield from _health(client, operations["system_health"])
         yield _offer(client, operations)
         yield _transport(target)
         yield from _token(client, target, operations)
@@ -70,23 +70,33 @@ def _ready(client: Client) -> Finding:
     return ok("ready", "requests may be sent")
 
 
-def _health(client: Client, operation: Described) -> Finding:
+def _health(client: Client, operation: Described) -> Iterator[Finding]:
     try:
         body = client.call(operation, {}).body
     except Refused as refused:
-        return problem("health", refused.message, "Look at the service's log.")
-    store = body.get("services", {}).get("s3", {})
-    if body.get("status") not in {"ok", "healthy"}:
-        return problem(
+        yield problem("health", refused.message, "Look at the service's log.")
+        return
+    services = body.get("services", {})
+    store, model = services.get("s3", {}), services.get("llmaas", {})
+    is_for_the_model = model.get("status") == "error" and store.get("status") == "ok"
+    if body.get("status") not in {"ok", "healthy"} and not is_for_the_model:
+        yield problem(
             "health", f"degraded: {store.get('message')}", "Check the store and the service's settings for it."
         )
-    return ok("health", f"store {store.get('kind')} answers in {store.get('latency_ms')} ms")
+    else:
+        yield ok("health", f"store {store.get('kind')} answers in {store.get('latency_ms')} ms")
+    told = str(model.get("message", ""))
+    if model.get("status") == "error":
+        yield problem("service's model", told, "Notes are filed word for word meanwhile: check LLMAAS_* over there.")
+    else:
+        yield ok("service's model", told)
 
 
 def _offer(client: Client, operations: Mapping[str, Described]) -> Finding:
     try:
-        offered = {tool["name"] for tool in client.call(operations["system_about"], {}).body["tools"]}
-    except (Refused, KeyError, TypeError):
+        paths = client.probe("/openapi.json").body["paths"].values()
+        offered = {one["operationId"] for methods in paths for one in methods.values() if "operationId" in one}
+    except (Refused, KeyError, TypeError, AttributeError):
         return warning("operations", "the service does not list them", "Use the same release on both sides.")
     if missing := sorted(operations.keys() - offered):
         return warning("operations", f"the service lacks {', '.join(missing)}", "Bring the service up to date.")

@@ -6,14 +6,21 @@ The command line is a client: it must start at once, so it reads this table inst
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
 FILE: Final = "operations.json"
 METHODS: Final = ("get", "put", "post", "patch", "delete")
 ARCHIVE: Final = "application/gzip"
+EVENTS: Final = "text/event-stream"
+_FILES: Final[Mapping[tuple[str, str], str]] = {
+    ("space_create", "rules"): "--rules-file",
+    ("space_update_rules", "rules"): "--rules-file",
+    ("bank_write", "content"): "--file",
+}
 _CONFIRMATION: Final = "`confirmation_required`"
+_CODE: Final = re.compile(r"`([a-z_]+)`: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,15 @@ class Described:
     needs_confirmation: bool
     """Is it refused without `confirm`?"""
     arguments: tuple[Argument, ...]
+    is_stream: bool = False
+    """Does it send events as they happen?"""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Of an operation that a job may carry out: the situations it may end in, by code, and their HTTP status."""
+
+
+def file_option(operation: str, argument: str) -> str:
+    """The option that names the file of a long text; empty for an argument that is given as it is."""
+    return _FILES.get((operation, argument), "")
 
 
 def load() -> tuple[Described, ...]:
@@ -104,12 +120,24 @@ def _operation(path: str, method: str, described: Mapping[str, Any], schemas: Ma
         "permission": described.get("x-permission", ""),
         "timeout": extra.get("timeout", 60.0),
         "greedy": list(extra.get("greedy", [])),
-        "is_archive": any(
-            ARCHIVE in answer.get("content", {}) for status, answer in responses.items() if status.startswith("2")
-        ),
+        "is_archive": _sends(ARCHIVE, responses),
+        "is_stream": _sends(EVENTS, responses),
         "needs_confirmation": any(_CONFIRMATION in answer.get("description", "") for answer in responses.values()),
+        "failures": dict(_failures(responses)) if "202" in responses else {},
         "arguments": list(_arguments(described, schemas)),
     }
+
+
+def _sends(media_type: str, responses: Mapping[str, Any]) -> bool:
+    return any(
+        media_type in answer.get("content", {}) for status, answer in responses.items() if status.startswith("2")
+    )
+
+
+def _failures(responses: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for status, answer in responses.items():
+        if status.startswith(("4", "5")):
+            yield from ((code, int(status)) for code in _CODE.findall(answer.get("description", "")))
 
 
 def _arguments(described: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -164,6 +192,8 @@ def _type(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
             return str(name)
         case {"type": "array", "items": dict(items)} if _type(_resolved(items, schemas), schemas) == "string":
             return "strings"
+        case {"anyOf": list(choices)} if any(choice.get("type") == "string" for choice in choices):
+            return "string"  # text can be typed as it is, whatever else is taken
         case _:
             return "json"
 

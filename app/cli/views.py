@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from app.cli import revision_views as revisions
 from app.cli.render import Screen, cell, counted, excerpt, generic, instant, panel, size, table
 
 Body = Mapping[str, Any]
@@ -44,6 +45,8 @@ def failure(body: Body) -> str:
         case "partial" if body.get("code") == "limit":
             return ""
         case "partial" | "error":
+            if body.get("conflicts"):
+                return f"{counted(len(body['conflicts']), 'place')} could not be undone, and stayed as it is."
             return str(body.get("message") or "Not everything could be done.")
         case _:
             return ""
@@ -117,6 +120,8 @@ def _spaces(screen: Screen, body: Body) -> None:
     ]  # fmt: skip
     screen.show(table("space", "description", "owner", "notes", "bank files", rows=rows, numbers=(3, 4)))
     _counted(screen, body, "space")
+    for space_id in body.get("damaged", []):
+        screen.note(f"'{space_id}' is there and cannot be read: an operator has to look at its _bank.json.")
 
 
 def _space(screen: Screen, body: Body) -> None:
@@ -204,19 +209,63 @@ def _bank_files(screen: Screen, body: Body) -> None:
 
 
 def _consolidated(screen: Screen, body: Body) -> None:
-    tokens = body["llm_tokens_used"]
+    match body["status"]:
+        case "accepted":
+            screen.say(body["job_id"])
+            screen.note(f"The work goes on: `live-memory job events {body['job_id']}` follows it.")
+        case "planned":
+            _planned(screen, body)
+        case _:
+            _filed(screen, body)
+
+
+def _planned(screen: Screen, body: Body) -> None:
+    rows = [
+        (number, one["notes"], one["mode"], one["prompt_tokens"], one["completion_tokens"])
+        for number, one in enumerate(body["plan"], start=1)
+    ]
+    if rows:
+        heads = ("batch", "notes", "filed by", "tokens to read", "tokens to write")
+        screen.show(table(*heads, rows=rows, numbers=(0, 1, 3, 4)))
+    cost = f", about {body['estimated_cost']:g} in all" if body["estimated_cost"] else ""
+    screen.say(f"{counted(body['notes_remaining'], 'note')} would be filed{cost}; nothing was done", "yellow")
+
+
+def _filed(screen: Screen, body: Body) -> None:
+    by_model = body["notes_processed"] - body["notes_extracted"]
     facts = {
         "notes filed": body["notes_processed"],
+        "by the model": f"{by_model}, the others word for word" if body["mode"] == "llm" else "",
         "still waiting": body["notes_remaining"],
         "files": f"{body['bank_files_created']} new, {body['bank_files_updated']} changed, "
         f"{body['bank_files_unchanged']} as before",
         "synthesis": f"{body['synthesis_size']} characters",
-        "model": f"{tokens} tokens" if tokens else body["mode"],
+        "edits": f"{body['operations_applied']} made, {body['operations_failed']} of the model refused, "
+        f"{counted(body['repairs'], 'answer')} mended"
+        if body["mode"] == "llm"
+        else "",
+        "made harmless": body["flagged"],
+        "model": _model(body),
         "took": f"{body['duration_seconds']:g} s",
         "version": body["version"],
         "message": body["message"],
     }
     screen.show(panel(f"bank of {body['space_id']}", facts, "green" if body["status"] == "ok" else "yellow"))
+    if body["operations_refused"]:
+        rows = [
+            (one["batch"], one["verb"], one["target"], one["code"], one["reason"]) for one in body["operations_refused"]
+        ]
+        screen.show(table("batch", "refused", "where", "", "why", rows=rows, numbers=(0,)))
+    for fault in body["errors"]:
+        screen.note(f"batch {fault['batch']}: {fault['message']} ({fault['code']})")
+
+
+def _model(body: Body) -> str:
+    if body["mode"] != "llm":
+        return str(body["mode"])
+    about = "about " if body["llm_usage_estimated"] else ""
+    cost = f", {body['llm_cost']:g} in the currency of the prices" if body["llm_cost"] else ""
+    return f"{counted(body['llm_calls'], 'call')}, {about}{body['llm_tokens_used']} tokens{cost}"
 
 
 def _backup_created(screen: Screen, body: Body) -> None:
@@ -283,6 +332,53 @@ def _tokens(screen: Screen, body: Body) -> None:
     _counted(screen, body, "token")
 
 
+def _space_updated(screen: Screen, body: Body) -> None:
+    automatic = body["automatic"]
+    facts = {
+        "description": body["description"],
+        "owner": body["owner"],
+        "automatic": automatic if automatic and automatic.get("enabled") else "never consolidated unasked",
+    }
+    screen.show(panel(f"space {body['space_id']}", facts, "green" if body["updated_fields"] else ""))
+    screen.say(body["message"], "green" if body["updated_fields"] else "dim")
+
+
+def _rules_updated(screen: Screen, body: Body) -> None:
+    screen.say(body["message"], "green")
+    if body["previous_sha256"]:
+        earlier = f"live-memory space rules {body['space_id']} --sha256 {body['previous_sha256']}"
+        screen.note(f"`{earlier}` shows the former ones.")
+    for warning in body["warnings"]:
+        screen.warn(warning)
+
+
+def _whoami(screen: Screen, body: Body) -> None:
+    facts = {
+        "kind": "the administrator's first key" if body["auth_type"] == "bootstrap" else "token",
+        "permissions": body["permissions"],
+        "spaces": body["space_ids"] or "all",
+        "hash": body["token_hash"],
+        "made": instant(body["created_at"]),
+        "expires": instant(body["expires_at"]) or "never",
+        "last used": instant(body["last_used_at"]),
+        "note": body["note"],
+    }
+    screen.show(panel(body["name"], facts))
+
+
+def _purged(screen: Screen, body: Body) -> None:
+    rows = [
+        (one["name"], one["token_hash"][: len("sha256:") + 16], "revoked" if one["revoked"] else "expired",
+         instant(one["expires_at"]))
+        for one in body["tokens"]
+    ]  # fmt: skip
+    if rows:
+        screen.show(table("name", "hash", "", "expires", rows=rows))
+    screen.say(body["message"], "yellow" if body["mode"] == "dry-run" else "green")
+    if body["mode"] == "dry-run" and rows:
+        screen.note("Nothing was removed: repeat the command with `--no-dry-run`.")
+
+
 def _message(screen: Screen, body: Body) -> None:
     screen.say(body["message"], "green")
 
@@ -327,5 +423,19 @@ VIEWS: Final[Mapping[str, View]] = {
     "admin_list_tokens": _tokens,
     "admin_revoke_token": _message,
     "admin_update_token": _message,
+    "admin_delete_token": _message,
+    "admin_purge_tokens": _purged,
     "admin_gc_notes": _collected,
+    "system_whoami": _whoami,
+    "space_update": _space_updated,
+    "space_update_rules": _rules_updated,
+    "bank_history": revisions.history,
+    "bank_diff": revisions.diff,
+    "bank_note": revisions.filed_note,
+    "bank_write": revisions.written,
+    "bank_delete": revisions.file_deleted,
+    "bank_revert": revisions.reverted,
+    "bank_repair": revisions.repaired,
+    "job_get": revisions.job,
+    "job_cancel": _message,
 }

@@ -41,7 +41,7 @@ class Situation(Exception):
     @classmethod
     def code(cls) -> str:
         """The stable machine name of the situation: `SpaceExists` is `space_exists`."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @classmethod
     def title(cls) -> str:

@@ -12,6 +12,8 @@ class Permission(StrEnum):
     """What an operation asks of its caller."""
 
     PUBLIC = "public"
+    ANY = "any"
+    """A valid token, whatever it may do."""
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
@@ -62,7 +64,8 @@ class Caller:
 
     def may(self, permission: Permission) -> bool:
         """Does the caller hold the permission? An admin holds `write` and `read` too."""
-        return permission is Permission.PUBLIC or permission in self.permissions or self.is_admin
+        needs_no_right = permission in {Permission.PUBLIC, Permission.ANY}
+        return needs_no_right or permission in self.permissions or self.is_admin
 
     def demand(self, permission: Permission, space_id: str | None = None) -> None:
         """Raise unless the caller may do this here: first the space, then the permission.

@@ -18,6 +18,17 @@ SpaceID = Annotated[
 """Identifier of a memory space. Pydantic's `$` matches at the very end only, so a trailing newline is refused."""
 
 
+JobID = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}\.[0-9a-f]{16}$", max_length=81),
+    Field(
+        description="Identifier of the job, as the operation that started it gave it.",
+        examples=["project-alpha.0123456789abcdef"],
+    ),
+]
+"""Identifier of a job: its space, a dot and 16 hex digits."""
+
+
 OptionalSpaceID = Annotated[
     str,
     StringConstraints(pattern=r"^([a-zA-Z0-9][a-zA-Z0-9_-]{0,63})?$", max_length=64),
@@ -50,9 +61,15 @@ def new_request_id() -> str:
     return secrets.token_hex(16)
 
 
-def new_job_id() -> str:
-    """16 random hex digits that name one job."""
-    return secrets.token_hex(8)
+def new_job_id(space_id: str | None = None) -> str:
+    """16 random hex digits that name one job; with its space before them, so that the job is found by its id alone."""
+    digits = secrets.token_hex(8)
+    return digits if space_id is None else f"{space_id}.{digits}"
+
+
+def space_of_job(job_id: str) -> str:
+    """The space that a job works for: no space id holds a dot."""
+    return job_id.partition(".")[0]
 
 
 def new_secret() -> int:

@@ -51,6 +51,8 @@ class Operation:
     timeout: timedelta
     """How long the MCP face waits for it."""
     endpoint: Callable[..., Any] = field(compare=False, repr=False)
+    is_stream: bool = False
+    """It answers with events as they happen, so it can be no MCP tool."""
 
     @property
     def plain_path(self) -> str:

@@ -6,9 +6,12 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.datastructures import Default
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.core.errors import FieldFault, InternalError, InvalidInput, NotFound, Situation, Unauthenticated
 from app.core.identity import Caller, Permission
+from app.core.ids import space_of_job
 from app.core.operation import DEFAULT_TIMEOUT, Effect, Operation, Progress, ToolCall
 from app.core.problem import PROBLEM_TYPE, Problem
 
@@ -47,11 +50,13 @@ class Operations:
         timeout: timedelta = DEFAULT_TIMEOUT,
         response_model: Any = None,
         responses: Mapping[int | str, dict[str, Any]] | None = None,
+        stream: type[StreamingResponse] | None = None,
     ) -> Callable[[Endpoint], Endpoint]:
         """Declare the decorated path function as an operation.
 
         Its docstring is the title (first line) and the description, its parameters and return annotation are the
-        schemas. `permission` has no default, so it cannot be forgotten.
+        schemas. `permission` has no default, so it cannot be forgotten. `stream`: it answers with events as they
+        happen, in a response of that class.
         """
 
         def register(endpoint: Endpoint) -> Endpoint:
@@ -71,6 +76,7 @@ class Operations:
                 example=example,
                 timeout=timeout,
                 endpoint=endpoint,
+                is_stream=stream is not None,
             )
             self.declared.append(operation)
             self.router.add_api_route(
@@ -82,10 +88,11 @@ class Operations:
                 summary=operation.title,
                 description=operation.description or operation.title,
                 status_code=status_code,
-                response_model=response_model or inspect.signature(endpoint).return_annotation,
+                response_model=None if stream else response_model or inspect.signature(endpoint).return_annotation,
                 dependencies=[Depends(_guard(operation))],
                 responses={**_problems(operation), **(responses or {})},
                 openapi_extra=_extra(operation, open_world=open_world),
+                response_class=stream or Default(JSONResponse),
             )
             return endpoint
 
@@ -112,9 +119,10 @@ def _guard(operation: Operation) -> Callable[[Request], Awaitable[None]]:
 
 
 def _space_of(request: Request) -> str | None:
-    """The space that the address names, by itself or in the first part of a backup's id."""
-    named: str = request.path_params.get("space_id") or request.path_params.get("backup_id", "").partition("/")[0]
-    return named or None
+    """The space that the address names, by itself or in the first part of a backup's or a job's id."""
+    named = request.path_params
+    space_id: str = named.get("space_id") or named.get("backup_id", "").partition("/")[0]
+    return space_id or space_of_job(named.get("job_id", "")) or None
 
 
 def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:

@@ -42,6 +42,29 @@ class ConditionalWrites(StrEnum):
     OFF = "off"
 
 
+class Structured(StrEnum):
+    """What is asked of a model's endpoint to hold the answer to its form."""
+
+    AUTO = "auto"
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    NONE = "none"
+
+
+class Uncovered(StrEnum):
+    """What becomes of a note that the model did not file well."""
+
+    EXTRACT = "extract"
+    LEAVE = "leave"
+
+
+class ExtraFiles(StrEnum):
+    """Whether a model may create files that the rules do not name."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
 class ToolSet(StrEnum):
     """Which operations are MCP tools."""
 
@@ -142,8 +165,7 @@ class Settings(BaseSettings):
     """Processes that serve the same memory; more than one on S3 needs a server that keeps conditional writes."""
 
     llmaas_api_url: str = ""
-    """Base address, /v1 included, of an OpenAI-compatible model; kept, as all LLMAAS_*, for the release that
-    uses one: this release consolidates without a model."""
+    """Base address, /v1 included, of an OpenAI-compatible model; empty to consolidate without one."""
     llmaas_api_key: SecretStr | None = None
     """Key of the model's interface."""
     llmaas_api_key_file: Path | None = None
@@ -151,15 +173,40 @@ class Settings(BaseSettings):
     llmaas_model: str = "qwen3-2507:235b"
     """Name of the model."""
     llmaas_max_tokens: int = Field(default=100_000, ge=1)
-    """Most tokens the model may answer with."""
+    """Most tokens the model may answer with; it is asked for no more than a batch needs."""
     llmaas_temperature: float = Field(default=0.3, ge=0, le=2)
     """How freely the model answers."""
+    llm_ca_file: Path | None = None
+    """Certificates to trust for the model's address beside the system's."""
+    llm_context_window: int = Field(default=100_000, ge=2_000)
+    """Tokens of prompt and answer together that the model takes; less when the endpoint says so."""
+    llm_prompt_budget: int = Field(default=32_000, ge=1_000)
+    """Most tokens of a prompt, and never more than 60 % of the window."""
+    llm_structured: Annotated[Structured, BeforeValidator(_lower)] = Structured.AUTO
+    """What holds the answer to its form: json_schema, json_object, none, or auto (the best that the endpoint takes)."""
+    llm_nfkc: bool = False
+    """Whether prompts are sent in Unicode's compatibility form, which some gateways demand; notes stay as written."""
+    llm_price_input: float = Field(default=0, ge=0)
+    """Price of a million tokens read by the model, for the costs in results and caps."""
+    llm_price_output: float = Field(default=0, ge=0)
+    """Price of a million tokens written by the model."""
+    llm_daily_calls: int = Field(default=0, ge=0)
+    """Most calls to the model a day for one space; 0 for no limit."""
+    llm_daily_cost: float = Field(default=0, ge=0)
+    """Most that one space may cost a day, in the currency of the prices; 0 for no limit."""
     consolidation_timeout: int = Field(default=600, ge=1, le=3600)
-    """Seconds that one request to the model may take."""
+    """Seconds that one answer of the model may take, repetitions included."""
     consolidation_max_notes: int = Field(default=500, ge=1, le=10_000)
     """Most notes that one consolidation takes up."""
     consolidation_batch_size: int = Field(default=24, ge=1, le=500)
     """Notes that are given to a model at once."""
+    consolidation_wait: float = Field(default=540, ge=0, le=3600)
+    """Seconds that bank_consolidate waits for the outcome before it answers with the id of the job."""
+    consolidation_on_uncovered: Annotated[Uncovered, BeforeValidator(_lower)] = Uncovered.EXTRACT
+    """What becomes of a note that the model did not file well, or of all when it fails or is over its limit: extract
+    (filed word for word) or leave (it waits)."""
+    consolidation_extra_files: Annotated[ExtraFiles, BeforeValidator(_lower)] = ExtraFiles.REFUSE
+    """Whether the model may create files that the rules do not name: refuse or allow."""
 
     mcp_tools: Annotated[ToolSet, BeforeValidator(_lower)] = ToolSet.CORE
     """Which operations are MCP tools: core (the 26) or full."""
@@ -213,6 +260,16 @@ class Settings(BaseSettings):
             raise ValueError(f"S3_CA_FILE: there is no file '{self.s3_ca_file}'.")
         if self.s3_conditional_writes is ConditionalWrites.OFF and self.replicas > 1:
             raise ValueError("REPLICAS must be 1 when S3_CONDITIONAL_WRITES is off.")
+        return self
+
+    @model_validator(mode="after")
+    def _ask_for_what_a_model_needs(self) -> Self:
+        if self.llmaas_api_url and not re.match(r"https?://[^/\s]", self.llmaas_api_url):
+            raise ValueError("LLMAAS_API_URL must begin with http:// or https:// and name a host.")
+        if self.llmaas_api_url and not self.llmaas_model.strip():
+            raise ValueError("LLMAAS_MODEL is missing: a model's address is set.")
+        if self.llm_ca_file is not None and not self.llm_ca_file.is_file():
+            raise ValueError(f"LLM_CA_FILE: there is no file '{self.llm_ca_file}'.")
         return self
 
     @model_validator(mode="after")

@@ -96,13 +96,8 @@ class GCService:
     async def _file(self, space_id: str, notes: Sequence[Note], caller: Caller) -> AgentCollected:
         ids = frozenset(note.id for note in notes)
 
-        async def silent(_done: float, _total: float | None, _message: str) -> None:
-            """The collection reports spaces, not batches."""
-
         try:
-            done = await self._bank.consolidate_selected(
-                space_id, lambda note: note.id in ids, actor=caller.name, progress=silent
-            )
+            done = await self._bank.consolidate_selected(space_id, lambda note: note.id in ids, actor=caller.name)
         except ConsolidationRunning as running:
             return AgentCollected(status="skipped", code=running.code(), reason=running.detail)
         except Situation as situation:

@@ -62,7 +62,7 @@ class McpBridge(FastApiMCP):  # type: ignore[misc]  # fastapi-mcp ships no types
         Raises:
             ValueError: an operation cannot be a tool; the message says which and why.
         """
-        self._operations = {op.name: op for op in operations if op.core or tools == "full"}
+        self._operations = {op.name: op for op in operations if (op.core or tools == "full") and not op.is_stream}
         self._version = version
         self._sse = sse
         self._max_body = max_body

@@ -1,6 +1,7 @@
 """Tells the client of a tool call how far the work is."""
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ def progress_of(context: Context[Any, Any] | None) -> Callable[[float, float | N
 
     async def report(done: float, total: float | None, message: str) -> None:
         nonlocal latest
-        if context is None or done <= latest:
+        if context is None or not latest < done < inf:
             return
         latest = done
         try:

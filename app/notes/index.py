@@ -1,6 +1,7 @@
 """The notes under a space's `live/`, remembered between reads. Derived: dropping it changes no answer."""
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from app.core.clock import Clock
-from app.notes.models import Note
+from app.notes.models import Kept, Note
 from app.notes.store import Name, live_prefix, note_key, parse_name, parse_note, time_key
 from app.storage.store import Listed, ObjectStore, Stored
 
@@ -55,7 +56,7 @@ class NoteIndex:
         self._memory = memory
         self._used = 0
         self._spaces: OrderedDict[str, _Known] = OrderedDict()
-        self._bodies: OrderedDict[tuple[str, str], tuple[Note, int]] = OrderedDict()
+        self._bodies: OrderedDict[tuple[str, str], Kept] = OrderedDict()
         self._gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def refresh(self, space_id: str) -> Mapping[str, Entry]:
@@ -108,30 +109,35 @@ class NoteIndex:
 
     async def bodies(self, space_id: str, entries: Iterable[Entry]) -> dict[str, Note]:
         """The notes of those objects. One that is gone by now is left out: a commit has filed it."""
+        return {note_id: kept.note for note_id, kept in (await self.kept(space_id, entries)).items()}
+
+    async def kept(self, space_id: str, entries: Iterable[Entry]) -> dict[str, Kept]:
+        """The same, with what is known of the objects themselves."""
         prefix = live_prefix(space_id)
-        found: dict[str, Note] = {}
+        found: dict[str, Kept] = {}
         missing: list[Listed] = []
         for item in (one.listed for one in entries):
             if cached := self._bodies.get((item.key, item.etag)):
                 self._bodies.move_to_end((item.key, item.etag))
-                found[item.key.removeprefix(prefix)] = cached[0]
+                found[item.key.removeprefix(prefix)] = cached
             else:
                 missing.append(item)
-        for note in await self._fetch(missing, prefix):
-            found[note.id] = note
+        for kept in await self._fetch(missing, prefix):
+            found[kept.note.id] = kept
         return found
 
-    async def _fetch(self, missing: Sequence[Listed], prefix: str) -> list[Note]:
-        async def fetch(item: Listed) -> Note | None:
+    async def _fetch(self, missing: Sequence[Listed], prefix: str) -> list[Kept]:
+        async def fetch(item: Listed) -> Kept | None:
             async with self._gate:
                 stored = await self._store.get(item.key)
             if not isinstance(stored, Stored):
                 return None
             note = parse_note(item.key.removeprefix(prefix), stored.body)
-            self._keep(item.key, stored.etag, note, stored.size)
-            return note
+            kept = Kept(item.key, note, stored.size, digest(stored.body))
+            self._keep(stored.etag, kept)
+            return kept
 
-        return [note for note in await asyncio.gather(*map(fetch, missing)) if note is not None]
+        return [kept for kept in await asyncio.gather(*map(fetch, missing)) if kept is not None]
 
     def is_of(self, space_id: str, incarnation: str) -> bool:
         """Are the notes that are remembered those of this space, and not of a former one? If not, forget them."""
@@ -151,16 +157,21 @@ class NoteIndex:
         known.date = None
         known.entries = {}
 
-    def add(self, space_id: str, listed: Listed, note: Note) -> None:
+    def add(self, space_id: str, listed: Listed, note: Note, sha256: str) -> None:
         """Remember a note that this process has just written."""
         if (known := self._spaces.get(space_id)) and known.date is not None:
             known.entries = {**known.entries, note.id: Entry(listed, parse_name(note.id))}
-        self._keep(note_key(space_id, note.id), listed.etag, note, listed.size)
+        self._keep(listed.etag, Kept(note_key(space_id, note.id), note, listed.size, sha256))
 
-    def _keep(self, key: str, etag: str, note: Note, size: int) -> None:
-        former = self._bodies.pop((key, etag), None)
-        self._used += size - (former[1] if former else 0)
-        self._bodies[key, etag] = (note, size)
+    def _keep(self, etag: str, kept: Kept) -> None:
+        former = self._bodies.pop((kept.key, etag), None)
+        self._used += kept.size - (former.size if former else 0)
+        self._bodies[kept.key, etag] = kept
         while self._used > self._memory and self._bodies:
-            _key, (_note, freed) = self._bodies.popitem(last=False)
-            self._used -= freed
+            _key, freed = self._bodies.popitem(last=False)
+            self._used -= freed.size
+
+
+def digest(body: bytes) -> str:
+    """The SHA-256 of an object, in hex."""
+    return hashlib.sha256(body).hexdigest()

@@ -5,13 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from app.core.schema import Body, Result, Text
 
 MAX_CONTENT = 100_000
 MAX_TAGS = 50
 MAX_TAG = 64
+MAX_TAGS_TEXT = 4_000
 
 
 class Category(StrEnum):
@@ -45,6 +46,16 @@ class Note:
     """Incarnation of the space it was written to; None for a note of another make."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A note with what is known of its object, which need not be read again: it never changes."""
+
+    key: str
+    note: Note
+    size: int
+    sha256: str
+
+
 def _tags(text: str) -> str:
     tags = split_tags(text)
     if len(tags) > MAX_TAGS:
@@ -52,6 +63,19 @@ def _tags(text: str) -> str:
     if any(len(tag) > MAX_TAG for tag in tags):
         raise ValueError(f"a tag has at most {MAX_TAG} characters")
     return text
+
+
+def _joined(tags: object) -> object:
+    """A list of tags as the text that it would be."""
+    if not isinstance(tags, list):
+        return tags
+    if not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("a tag is a text")
+    if any("," in tag for tag in tags):
+        raise ValueError("a tag of a list holds no comma")
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags")
+    return ",".join(tags)
 
 
 def split_tags(text: str) -> tuple[str, ...]:
@@ -87,8 +111,23 @@ class NoteCreate(Body):
     ] = ""
     tags: Annotated[
         Text,
+        BeforeValidator(_joined),
         AfterValidator(_tags),
-        Field(max_length=4_000, description="Comma-separated tags, at most 50 of 64 characters.", examples=["db,api"]),
+        Field(
+            max_length=MAX_TAGS_TEXT,
+            description="Tags, at most 50 of 64 characters: separated by commas, or a list.",
+            examples=["db,api"],
+        ),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "maxLength": MAX_TAGS_TEXT},
+                    {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG}, "maxItems": MAX_TAGS},
+                ],
+                "default": "",
+                "examples": ["db,api"],
+            }
+        ),
     ] = ""
 
 

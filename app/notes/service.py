@@ -11,8 +11,9 @@ import structlog
 from app.core.clock import iso
 from app.core.identity import Caller
 from app.core.paging import decode_cursor, decode_instant, encode_cursor
-from app.notes.index import Entry, NoteIndex
+from app.notes.index import Entry, NoteIndex, digest
 from app.notes.models import (
+    Kept,
     Note,
     NoteCreate,
     NoteCreated,
@@ -23,7 +24,8 @@ from app.notes.models import (
     Waiting,
     split_tags,
 )
-from app.notes.store import Name, new_note_id, note_key, parse_name, render_note
+from app.notes.requeue import origin_of, requeued_note
+from app.notes.store import Name, new_note_id, note_key, parse_name, parse_note, render_note
 from app.spaces.errors import SpaceChanging, SpaceNotFound
 from app.spaces.models import Opened
 from app.spaces.service import SpaceService
@@ -36,6 +38,8 @@ _EARLY: Final = timedelta(seconds=-60)
 _IN_FLIGHT: Final = 32
 
 log = structlog.get_logger(__name__)
+
+__all__ = ["NoteService", "note_key", "origin_of", "position", "requeued_note", "shown_note", "written_at"]
 
 Position = tuple[datetime, datetime, str]
 """Where a note stands in time: the second in its name, its own time stamp, its id."""
@@ -65,7 +69,9 @@ class NoteService:
             incarnation=opened.head.incarnation,
         )
         # Together, since a round trip counts: a note and a deletion that overlap may come in either order.
-        (note, listed), present = await asyncio.gather(self._create(space_id, note), self._spaces.find(space_id))
+        (note, listed, sha256), present = await asyncio.gather(
+            self._create(space_id, note), self._spaces.find(space_id)
+        )
         if present is None:
             await self._store.delete(listed.key)
             raise SpaceNotFound(space_id)
@@ -73,7 +79,7 @@ class NoteService:
             await self._store.delete(listed.key)
             return await self.write(space_id, request, caller=caller)
         kept = replace(note, content=request.content.strip())
-        self._index.add(space_id, listed, kept)
+        self._index.add(space_id, listed, kept, sha256)
         return NoteCreated(
             space_id=space_id,
             filename=note.id,
@@ -84,8 +90,8 @@ class NoteService:
             timestamp=iso(note.timestamp),
         )
 
-    async def _create(self, space_id: str, note: Note) -> tuple[Note, Listed]:
-        """Write the note under a free name of this moment.
+    async def _create(self, space_id: str, note: Note) -> tuple[Note, Listed, str]:
+        """Write the note under a free name of this moment; the note, its object, and the object's SHA-256.
 
         Readers look for new names near the present: a note that took long to be written gets a fresh one.
         """
@@ -99,7 +105,7 @@ class NoteService:
                 continue
             now = self._store.now()
             if _EARLY < now - note.timestamp < _LATE:
-                return replace(note, id=note_id), Listed(key, etag, len(body), now)
+                return replace(note, id=note_id), Listed(key, etag, len(body), now), digest(body)
             await self._store.delete(key)
             note = replace(note, timestamp=now)
 
@@ -120,11 +126,15 @@ class NoteService:
 
     async def _select(self, space_id: str, query: NotesQuery) -> tuple[list[Note], int, bool]:
         after = _position_of(query.cursor)
-        for _attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             entries = await self._index.refresh(space_id)
             # The head comes after the listing: a note filed meanwhile is then in the bank that is read next.
             head = (await self._spaces.open(space_id)).head
             if not self._index.is_of(space_id, head.incarnation):
+                continue
+            if not attempt and head.requeue.keys() - entries.keys():
+                # The object of a note that was put back may come long after the instant in its name.
+                self._index.forget(space_id)
                 continue
             pending = {id_: one for id_, one in entries.items() if head.is_pending(id_) and _may_match(one.name, query)}
             # Names decide the order to a second, so without other filters the newest names are enough.
@@ -145,11 +155,14 @@ class NoteService:
 
     async def pending(self, opened: Opened) -> list[Note]:
         """Every note still to be filed, oldest first, as a writer sees them: the head first, then the listing."""
-        space_id = opened.head.space_id
+        return [kept.note for kept in await self._pending(opened)]
+
+    async def _pending(self, opened: Opened) -> list[Kept]:
+        head = opened.head
         entries = await self._entries(opened)
-        wanted = [one for id_, one in entries.items() if opened.head.is_pending(id_)]
-        bodies = await self._index.bodies(space_id, wanted)
-        return sorted((note for note in bodies.values() if opened.head.owns(note.incarnation)), key=position)
+        wanted = [one for id_, one in entries.items() if head.is_pending(id_)]
+        kept = (await self._index.kept(head.space_id, wanted)).values()
+        return sorted((one for one in kept if head.owns(one.note.incarnation)), key=lambda one: position(one.note))
 
     async def frozen(self, opened: Opened) -> list[Note]:
         """The notes that wait at just the version that was read, for a copy of both.
@@ -157,7 +170,11 @@ class NoteService:
         Raises:
             SpaceChanging: the space has moved on, so that a note may be in neither.
         """
-        notes = await self.pending(opened)
+        return [kept.note for kept in await self.frozen_objects(opened)]
+
+    async def frozen_objects(self, opened: Opened) -> list[Kept]:
+        """The same notes with the keys, sizes and digests of their objects, which need not be read again."""
+        notes = await self._pending(opened)
         present = await self._spaces.open(opened.head.space_id)
         if present.head.nonce != opened.head.nonce:
             raise SpaceChanging(opened.head.space_id)
@@ -165,8 +182,13 @@ class NoteService:
 
     async def _entries(self, opened: Opened) -> Mapping[str, Entry]:
         """What lies under `live/` of just this space, listed after its head was read."""
-        self._index.is_of(opened.head.space_id, opened.head.incarnation)
-        return await self._index.refresh(opened.head.space_id)
+        space_id = opened.head.space_id
+        self._index.is_of(space_id, opened.head.incarnation)
+        entries = await self._index.refresh(space_id)
+        if opened.head.requeue.keys() - entries.keys():
+            self._index.forget(space_id)
+            entries = await self._index.refresh(space_id)
+        return entries
 
     def forget(self, space_id: str) -> None:
         """List the space anew at the next read: an object that it was thought to hold is gone."""
@@ -209,6 +231,11 @@ def position(note: Note) -> Position:
     """Where a note stands in time."""
     name = parse_name(note.id)
     return (name.time if name else note.timestamp.replace(microsecond=0), note.timestamp, note.id)
+
+
+def shown_note(note_id: str, body: bytes) -> NoteRead:
+    """A note as its readers see it, from its object."""
+    return _shown(parse_note(note_id, body))
 
 
 def written_at(note: Note) -> datetime | None:

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from app.bank.models import BankContent
 from app.core.schema import Result
+from app.spaces.models import Automatic
 
 
 class SpaceListed(Result):
@@ -36,6 +37,8 @@ class SpaceList(Result):
     """Are there more than are returned here?"""
     next_cursor: str
     """Where to go on reading; empty at the end."""
+    damaged: list[str] = []
+    """Spaces that are there and cannot be read: an operator has to look at their `_bank.json`. Not in `spaces`."""
 
 
 class LiveStats(Result):
@@ -91,6 +94,8 @@ class SpaceInfo(Result):
     """Is there a synthesis?"""
     version: int
     """Version of the bank."""
+    automatic: Automatic | None = None
+    """When the space is consolidated by itself; null: never."""
 
 
 class SpaceSummary(Result):

@@ -36,6 +36,7 @@ class OverviewService:
         """The spaces that the caller's token names; an admin's token that names some lists those."""
         visible = sorted([space_id async for space_id in self._spaces.ids() if caller.sees(space_id)])
         gate = asyncio.Semaphore(_IN_FLIGHT)
+        damaged: list[str] = []
 
         async def opened(space_id: str) -> Opened | None:
             async with gate:
@@ -44,6 +45,7 @@ class OverviewService:
                 except DamagedDocument:
                     # It answers with the error when it is opened; the others must not be hidden by it.
                     log.exception("space_damaged", space_id=space_id)
+                    damaged.append(space_id)
                     return None
 
         live = [found for found in await asyncio.gather(*map(opened, visible)) if found is not None]
@@ -68,6 +70,7 @@ class OverviewService:
         return SpaceList(
             spaces=list(await asyncio.gather(*map(listed, page))),
             total=len(live),
+            damaged=sorted(damaged),
             has_more=more,
             next_cursor=encode_cursor(page[-1].head.space_id if page else after) if more else "",
         )
@@ -93,6 +96,7 @@ class OverviewService:
             total_notes_processed=head.counters.total_notes_processed,
             synthesis_exists=head.synthesis is not None,
             version=head.version,
+            automatic=head.automatic,
         )
 
     async def _live(self, opened: Opened) -> LiveStats:

@@ -33,6 +33,20 @@ class SpaceChanging(Conflict):
         super().__init__(f"Space '{space_id}' changed while it was being read: try again.")
 
 
+class RulesVersionNotFound(NotFound):
+    """The space never had rules with that digest, or they are no longer kept."""
+
+    def __init__(self, space_id: str, digest: str) -> None:
+        super().__init__(f"Space '{space_id}' has no rules '{digest}': space_rules lists those it had.")
+
+
+class SpaceContended(Conflict):
+    """Others kept changing the space at the same moment: try again."""
+
+    def __init__(self, space_id: str) -> None:
+        super().__init__(f"Space '{space_id}' was changed by others again and again meanwhile: try again.")
+
+
 class SpaceBusy(Conflict):
     """The space is being restored, or what was left of a deleted one is still being removed."""
 

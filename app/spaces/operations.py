@@ -11,14 +11,31 @@ from app.core.errors import (
     InvalidInput,
     ReadRequired,
     StoreUnavailable,
+    UnknownField,
     WriteRequired,
 )
 from app.core.identity import Permission
 from app.core.ids import SpaceID
 from app.core.operation import Effect
 from app.core.routing import CurrentCaller, Operations, provide
-from app.spaces.errors import RulesNotFound, SpaceBusy, SpaceExists, SpaceNotFound
-from app.spaces.models import SpaceCreate, SpaceCreated, SpaceDeleted, SpaceRules
+from app.spaces.errors import (
+    RulesNotFound,
+    RulesVersionNotFound,
+    SpaceBusy,
+    SpaceContended,
+    SpaceExists,
+    SpaceNotFound,
+)
+from app.spaces.models import (
+    SpaceCreate,
+    SpaceCreated,
+    SpaceDeleted,
+    SpaceRules,
+    SpaceRulesUpdate,
+    SpaceRulesUpdated,
+    SpaceUpdate,
+    SpaceUpdated,
+)
 from app.spaces.service import SpaceService
 from app.storage.document import DamagedDocument
 
@@ -52,7 +69,9 @@ async def create(request: SpaceCreate, spaces: Spaces, caller: CurrentCaller) ->
     """Create a memory space with its rules.
 
     The rules are free Markdown: they name the files of the bank and say what belongs in each. `warnings` tells what
-    could not be understood of them. A token limited to some spaces gains the one it creates.
+    could not be understood of them. Instead of writing them, name some that are ready to use: `template:standard` for
+    a software project, `template:book`, `template:journal` or `template:support`; with `-fr` at the end, in French.
+    A token limited to some spaces gains the one it creates.
     """
     return await spaces.create(request, caller=caller)
 
@@ -64,14 +83,95 @@ async def create(request: SpaceCreate, spaces: Spaces, caller: CurrentCaller) ->
     permission=Permission.READ,
     effect=Effect.READS,
     example={"space_id": "project-alpha"},
-    errors=(InvalidInput, Forbidden, ReadRequired, SpaceNotFound, RulesNotFound, StoreUnavailable, DamagedDocument),
+    errors=(
+        InvalidInput,
+        Forbidden,
+        ReadRequired,
+        SpaceNotFound,
+        RulesNotFound,
+        RulesVersionNotFound,
+        StoreUnavailable,
+        DamagedDocument,
+    ),
 )
-async def rules(space_id: SpaceID, spaces: Spaces) -> SpaceRules:
+async def rules(
+    space_id: SpaceID,
+    spaces: Spaces,
+    sha256: Annotated[
+        str,
+        Query(
+            pattern="^([0-9a-f]{64})?$",
+            max_length=64,
+            description="Digest of rules that the space had, as `changes` or a commit names them; empty: the present.",
+        ),
+    ] = "",
+) -> SpaceRules:
     """Read the rules of a space.
 
     They say how the bank is structured; an agent reads them to know what is worth a note.
     """
-    return await spaces.rules(space_id)
+    return await spaces.rules(space_id, sha256=sha256)
+
+
+@operations.declare(
+    "space_update",
+    method="PATCH",
+    path="/spaces/{space_id}",
+    permission=Permission.WRITE,
+    effect=Effect.REWRITES,
+    core=False,
+    example={"space_id": "project-alpha", "description": "Rewrite of the public API, second part", "owner": "team-web"},
+    errors=(
+        InvalidInput,
+        UnknownField,
+        Forbidden,
+        AdminRequired,
+        WriteRequired,
+        SpaceNotFound,
+        SpaceBusy,
+        SpaceContended,
+        StoreUnavailable,
+        DamagedDocument,
+    ),
+)
+async def update(space_id: SpaceID, request: SpaceUpdate, spaces: Spaces, caller: CurrentCaller) -> SpaceUpdated:
+    """Change the description of a space, who answers for it, or when it is consolidated without being asked.
+
+    What is left empty stays as it is; `clear` empties it. Only an admin sets `automatic`: it files everybody's
+    notes, and a model may cost money.
+    """
+    return await spaces.update(space_id, request, caller=caller)
+
+
+@operations.declare(
+    "space_update_rules",
+    method="PUT",
+    path="/spaces/{space_id}/rules",
+    permission=Permission.ADMIN,
+    effect=Effect.REWRITES,
+    core=False,
+    example={"space_id": "project-alpha", "rules": EXAMPLE_RULES + "\n## lessons.md\nWhat was learnt on the way.\n"},
+    errors=(
+        InvalidInput,
+        UnknownField,
+        Forbidden,
+        AdminRequired,
+        SpaceNotFound,
+        SpaceBusy,
+        SpaceContended,
+        StoreUnavailable,
+        DamagedDocument,
+    ),
+)
+async def update_rules(
+    space_id: SpaceID, request: SpaceRulesUpdate, spaces: Spaces, caller: CurrentCaller
+) -> SpaceRulesUpdated:
+    """Give a space other rules.
+
+    Those before are kept, and `space_rules` tells them by their digest. The bank stays as it is: the next consolidation
+    follows the new rules. `warnings` tells what could not be understood of them.
+    """
+    return await spaces.update_rules(space_id, request, caller=caller)
 
 
 @operations.declare(

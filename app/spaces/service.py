@@ -1,21 +1,49 @@
 """What may happen to a space."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
 
 from app.core.clock import iso
 from app.core.errors import ConfirmationRequired, Unavailable
-from app.core.identity import Caller
+from app.core.identity import Caller, Permission
 from app.core.ids import new_incarnation, new_nonce
+from app.core.schema import parse_instant
+from app.spaces.amending import changes_to, digest_of, ruled, told_rules, told_rules_update, told_update
 from app.spaces.claims import Claims
-from app.spaces.errors import RulesNotFound, SpaceBusy, SpaceExists, SpaceNotFound
-from app.spaces.models import About, Head, Opened, SpaceCreate, SpaceCreated, SpaceDeleted, SpaceRules, SpaceState
+from app.spaces.errors import (
+    RulesNotFound,
+    RulesVersionNotFound,
+    SpaceBusy,
+    SpaceContended,
+    SpaceExists,
+    SpaceNotFound,
+)
+from app.spaces.founding import Adopter, Founding
+from app.spaces.models import (
+    About,
+    Head,
+    Opened,
+    SpaceCreate,
+    SpaceCreated,
+    SpaceDeleted,
+    SpaceRules,
+    SpaceRulesUpdate,
+    SpaceRulesUpdated,
+    SpaceState,
+    SpaceUpdate,
+    SpaceUpdated,
+)
 from app.spaces.store import SpaceStore
+from app.storage.document import DamagedDocument
 from app.storage.store import ObjectStore, PreconditionFailed
 
 _ROUNDS: Final = 5
+_REMEMBERED: Final = timedelta(days=7)
+"""How long a deleted space leaves a tombstone."""
 
 log = structlog.get_logger(__name__)
 
@@ -25,18 +53,6 @@ class Membership(Protocol):
 
     async def grant(self, caller: Caller, space_id: str) -> bool:
         """Add the space to the caller's own token; False when it reached it already."""
-        ...
-
-
-class Adopter(Protocol):
-    """Knows the spaces that older tools have left, which have no head yet."""
-
-    async def first_head(self, space_id: str) -> Head | None:
-        """The head that such a space begins with here, whose record is written; None where there is no such space."""
-        ...
-
-    async def discard(self, head: Head) -> None:
-        """Remove the record of a head that was not taken."""
         ...
 
 
@@ -56,6 +72,7 @@ class SpaceService:
         self._claims = Claims(store, self._store)
         self._membership = membership
         self._adopter = adopter
+        self._founding = Founding(store, self._store, adopter)
         self._understand = understand
         self._listeners: list[Callable[[Head], None]] = []
 
@@ -71,7 +88,7 @@ class SpaceService:
     async def _find(self, space_id: str) -> Opened | None:
         """The head in whatever state; whoever first touches a space of an older tool gives it one."""
         if opened := await self._store.find(space_id):
-            return opened
+            return await self._founding.settled(opened)
         head = await self._adopter.first_head(space_id)
         if head is None:
             return None
@@ -122,7 +139,7 @@ class SpaceService:
             opening=request.rules,
         )
         await self._claim(head)
-        granted = await self._membership.grant(caller, request.space_id)
+        granted = not caller.sees(request.space_id) and await self._membership.grant(caller, request.space_id)
         for listener in self._listeners:
             listener(head)
         return SpaceCreated(
@@ -136,18 +153,17 @@ class SpaceService:
 
     async def _claim(self, head: Head) -> None:
         """One write decides between two creators, and nothing half-made is ever visible."""
-        present = await self._store.find(head.space_id)
-        if present is None:
-            if await self._store.has_meta(head.space_id):
-                raise SpaceExists(head.space_id)
-            try:
-                await self._store.create(head)
-            except PreconditionFailed:
-                raise SpaceExists(head.space_id) from None
-        elif present.head.state is SpaceState.LIVE:
-            raise SpaceExists(head.space_id)
+        try:
+            await self._founding.found(head)
+        except PreconditionFailed:
+            present = await self._store.find(head.space_id)
         else:
-            await self._take_over(present, head)
+            return
+        if present is None:
+            raise SpaceBusy(head.space_id)
+        if present.head.state is SpaceState.LIVE:
+            raise SpaceExists(head.space_id)
+        await self._take_over(present, head)
 
     async def _take_over(self, former: Opened, head: Head) -> Opened:
         """Use again the name of a deleted space, or of an abandoned restore, once nothing is left of it.
@@ -176,17 +192,29 @@ class SpaceService:
             return opened.head.opening
         return await self._store.rules(opened.head.space_id) or ""
 
-    async def rules(self, space_id: str) -> SpaceRules:
-        opened = await self.open(space_id)
-        rules = await self.rules_of(opened)
-        if not rules and await self.removed_rules(opened):
+    async def rules(self, space_id: str, *, sha256: str = "") -> SpaceRules:
+        """The rules as they are, or as they were when they had that digest."""
+        # Together, since a round trip counts: the object is asked for in vain only while the head holds the rules.
+        opened, written = await asyncio.gather(self.open(space_id), self._store.rules(space_id))
+        rules = written if opened.head.opening is None else opened.head.opening
+        if rules is None:
+            # Asked for before the head, they may have been written in between.
+            rules = await self._store.rules(space_id)
+        if sha256 and sha256 != digest_of(rules or ""):
+            rules = await self._store.former_rules(space_id, sha256)
+            if rules is None:
+                raise RulesVersionNotFound(space_id, sha256)
+        if rules is None:
             raise RulesNotFound(space_id)
-        return SpaceRules(space_id=space_id, rules=rules, rules_size=len(rules.encode()))
+        return told_rules(opened.head, rules)
 
     async def ensure_rules(self, head: Head) -> None:
-        """Write the opening rules to their own object, for people and older tools."""
-        if head.opening is not None:
-            await self._store.ensure_rules(head.space_id, head.opening)
+        """Write the rules that the head holds to their own object, for people and older tools.
+
+        Raises:
+            PreconditionFailed: the head has moved on.
+        """
+        await self._store.ensure_rules(head)
 
     async def removed_rules(self, opened: Opened) -> bool:
         """Has somebody removed the rules by hand?"""
@@ -211,6 +239,8 @@ class SpaceService:
                 provenance={},
                 note_refs={},
                 consumed={},
+                requeue={},
+                edited={},
                 opening=None,
             )
             try:
@@ -233,17 +263,34 @@ class SpaceService:
         return removed, remaining
 
     async def sweep_deleted(self) -> None:
-        """Finish the deletions that a crash or an outage has cut short."""
+        """Finish the deletions that a crash or an outage has cut short, and remove tombstones that are old enough."""
         async for space_id in self._store.ids():
             try:
                 found = await self._store.find(space_id)
-                if found is None or found.head.state is not SpaceState.DELETED:
+                if found is None or found.head.state is not SpaceState.DELETED or self._claims.is_held(found.head):
                     continue
-                if not found.head.swept and not self._claims.is_held(found.head):
+                if found.head.swept:
+                    await self._bury(found)
+                else:
                     removed, remaining = await self._sweep(await self._claims.take(found))
                     log.info("deletion_resumed", space_id=space_id, removed=removed, remaining=remaining)
             except (Unavailable, PreconditionFailed) as error:
                 log.warning("sweep_failed", space_id=space_id, error=repr(error))
+
+    async def _bury(self, tombstone: Opened) -> None:
+        """Remove a tombstone that no late writer can come upon any more.
+
+        It is claimed before, so that nobody uses the name again between the last look and the removal.
+        """
+        deleted_at = tombstone.head.deleted_at
+        if deleted_at is None or self._objects.now() - parse_instant(deleted_at) < _REMEMBERED:
+            return
+        # A job that was still running when its space went may have left its record beside the tombstone.
+        claim, _removed, remaining = await self._claims.clear(await self._claims.take(tombstone))
+        if remaining:
+            return
+        await self._store.forget(await self._claims.keep(claim))
+        log.info("tombstone_removed", space_id=claim.head.space_id)
 
     async def claim_restore(self, space_id: str, backup_id: str) -> Opened:
         """Reserve the name for a backup. The space is seen as absent until `finish_restore`.
@@ -311,3 +358,58 @@ class SpaceService:
             return await self.swap(claim, head)
         except PreconditionFailed:
             raise SpaceBusy(saved.space_id) from None
+
+    async def update(self, space_id: str, request: SpaceUpdate, *, caller: Caller) -> SpaceUpdated:
+        """Change what is said of a space; what the request leaves empty stays as it is.
+
+        Raises:
+            AdminRequired: it is to be consolidated by itself, which files everybody's notes and may cost money.
+        """
+        if request.automatic is not None:
+            caller.demand(Permission.ADMIN, space_id)
+        before, after = await self._amend(space_id, lambda head: changes_to(head, request))
+        return told_update(before, after)
+
+    async def update_rules(self, space_id: str, request: SpaceRulesUpdate, *, caller: Caller) -> SpaceRulesUpdated:
+        """Give a space other rules. Those before are kept, and whoever is filing notes now begins anew with these.
+
+        The order of the writes: first both texts are kept, then the head is swapped, last the rules get their own
+        object. A crash in between leaves a text that nobody names, or an object that the next touch brings up to date.
+        """
+        for _round in range(_ROUNDS):
+            opened = await self.open(space_id)
+            before = await self.rules_of(opened)
+            if before == request.rules:
+                return told_rules_update(opened.head, before, request.rules, self._understand(request.rules))
+            if before:
+                await self._store.keep_rules(space_id, before.encode())
+            await self._store.keep_rules(space_id, request.rules.encode())
+            changed = ruled(opened.head, before, request.rules, by=caller.name, at=iso(self._objects.now()))
+            try:
+                swapped = await self.swap(opened, changed)
+            except PreconditionFailed:
+                continue
+            log.info("rules_changed", space_id=space_id, by=caller.name, sha256=digest_of(request.rules))
+            return told_rules_update(swapped.head, before, request.rules, self._understand(request.rules))
+        raise SpaceContended(space_id)
+
+    async def _amend(self, space_id: str, change: Callable[[Head], Mapping[str, object]]) -> tuple[Head, Head]:
+        """Change a head by a pure function that may run again: the head before, and after."""
+        for _round in range(_ROUNDS):
+            opened = await self.open(space_id)
+            changes = change(opened.head)
+            if not changes:
+                return opened.head, opened.head
+            try:
+                amended = await self.swap(opened, opened.head.model_copy(update={**changes, "nonce": new_nonce()}))
+            except PreconditionFailed:
+                continue
+            return opened.head, amended.head
+        raise SpaceContended(space_id)
+
+    async def exists(self, space_id: str) -> bool:
+        """Is there such a space for its users? A damaged one is there too."""
+        try:
+            return await self.find(space_id) is not None
+        except DamagedDocument:
+            return True

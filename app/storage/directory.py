@@ -101,8 +101,8 @@ class DirectoryStore:
     async def put(self, key: str, body: bytes, *, content_type: str = TEXT) -> str:  # noqa: ARG002 - a file has none
         return await _settled(partial(self._put, check_key(key), body))
 
-    async def delete(self, key: str) -> None:
-        await _settled(partial(self._delete, check_key(key)))
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
+        await _settled(partial(self._delete, check_key(key), etag))
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
         return await _settled(partial(self._delete_many, [check_key(key) for key in keys]))
@@ -183,9 +183,9 @@ class DirectoryStore:
             os.replace(temporary, name_of(key), dst_dir_fd=folder)
         self._flush_placed(folder, key)
 
-    def _delete(self, key: str) -> None:
+    def _delete(self, key: str, etag: str | None) -> None:
         with suppress(FileNotFoundError), self._folder_of(key) as folder:
-            self._remove(folder, key)
+            self._remove(folder, key, etag)
             self._flush_placed(folder, key)
 
     def _delete_many(self, keys: Sequence[str]) -> Sequence[str]:
@@ -206,8 +206,12 @@ class DirectoryStore:
                 remaining.extend(key for key in lying_together if key not in remaining)
         return remaining
 
-    def _remove(self, folder: int, key: str) -> None:
+    def _remove(self, folder: int, key: str, etag: str | None = None) -> None:
         with self._locked(key), suppress(FileNotFoundError):
+            if etag is not None:
+                with opened_file(folder, key) as (file, found):
+                    if md5(content_of(file, found.st_size)) != etag:
+                        raise PreconditionFailed(key)
             status = os.stat(name_of(key), dir_fd=folder, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 refuse_special(status, key)

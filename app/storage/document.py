@@ -8,13 +8,17 @@ from typing import Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from app.core.errors import Conflict, Unavailable
+from app.core.errors import Conflict, StoreUnavailable, Unavailable
 from app.core.ids import new_nonce
 from app.core.schema import Record
-from app.storage.store import JSON, ObjectStore, PreconditionFailed, Stored
+from app.storage.store import JSON, ObjectStore, OutcomeUnknown, PreconditionFailed, Stored
 
 ROUNDS: Final = 5
 """Attempts of one change."""
+
+REMEMBERED: Final = 32
+"""Changes that a document names, so that whoever made one of them can tell."""
+_CHANGES: Final = "last_changes"
 
 M = TypeVar("M", bound=Record)
 
@@ -28,7 +32,10 @@ def parsed(model: type[M], key: str, body: bytes) -> M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise DamagedDocument(f"'{key}' is not a {model.__name__}.") from error
+        raise DamagedDocument(
+            f"'{key}' cannot be understood (it is no {model.__name__}): an operator has to put back a version of that "
+            "object, from a copy or the bucket's own versions."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +78,45 @@ class Document(Generic[M]):
 
         `change` gets None when there is no document yet. It must be pure, since it runs again on the new document when
         another writer was faster. When it returns None or what it was given, nothing is written, and the document is
-        returned as it is. What it raises ends the change.
+        returned as it is. What it raises ends the change. It is never made twice: a document names its last changes,
+        so one whose answer was lost is recognised even when others have gone on from it.
 
         Raises:
             Conflict: others were faster each time.
+            OutcomeUnknown: nobody can tell.
             DamagedDocument: there is a document, but not of this model.
         """
         nonce = new_nonce()
         async with self._turn:
+            version = await self.read()
             for attempt in range(ROUNDS):
-                version = await self.read()
                 current = version.model if version else None
                 changed = change(current)
                 if changed is None or changed is current:
                     return current
-                written = changed.model_copy(update={"nonce": nonce})
+                written = _stamped(changed, nonce, current)
+                unknown: OutcomeUnknown | None = None
                 try:
                     await self._write(written, version)
                 except PreconditionFailed:
                     # Anywhere between nothing and twice the pause before: writers that met once must not meet again.
                     await asyncio.sleep(self._pause * 2**attempt * int(new_nonce(), 16) / 2**64)
+                except OutcomeUnknown as outcome:
+                    unknown = outcome
                 else:
                     return written
+                version = await self._read_after(unknown)
+                if version is not None and nonce in _changes_of(version.model):
+                    return version.model if version.model.__dict__.get("nonce") == nonce else written
         raise Conflict(f"'{self._key}' is being changed by too many others at once; try again.", retry_after=1)
+
+    async def _read_after(self, unknown: OutcomeUnknown | None) -> Version[M] | None:
+        try:
+            return await self.read()
+        except StoreUnavailable:
+            if unknown is None:
+                raise
+            raise unknown from None
 
     async def _write(self, model: M, version: Version[M] | None) -> None:
         body = model.model_dump_json(by_alias=True).encode()
@@ -104,3 +127,14 @@ class Document(Generic[M]):
 
     def _parse(self, stored: Stored) -> Version[M]:
         return Version(parsed(self._model, stored.key, stored.body), stored.etag)
+
+
+def _changes_of(model: Record | None) -> list[str]:
+    """The nonces of the last changes, the newest first."""
+    found = (model.model_extra or {}).get(_CHANGES, []) if model is not None else []
+    return [str(nonce) for nonce in found] if isinstance(found, list) else []
+
+
+def _stamped(changed: M, nonce: str, before: Record | None) -> M:
+    changes = [nonce, *_changes_of(before)][:REMEMBERED]
+    return changed.model_copy(update={"nonce": nonce, _CHANGES: changes})

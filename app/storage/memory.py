@@ -71,9 +71,12 @@ class MemoryStore:
         await asyncio.sleep(0)
         return self._write(key, body)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
         check_key(key)
         await asyncio.sleep(0)
+        stored = self._objects.get(key)
+        if stored is not None and etag not in {None, stored.etag}:
+            raise PreconditionFailed(key)
         self._remove(key)
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:

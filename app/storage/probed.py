@@ -20,6 +20,8 @@ SINGLE_WRITER: Final = "none, single writer"
 """What `/ready` says of a server that does not keep conditions, while this process alone writes."""
 ANOTHER_WRITER: Final = "none, another writer"
 """The same while another process writes, or one that ended without a word may still do so."""
+LIED: Final = "lied"
+"""The same once two writers were told that they had won."""
 _LONGEST: Final = 5
 """How often the pause between two attempts doubles."""
 
@@ -56,11 +58,20 @@ class ProbedStore:
         self._patience = patience
         self._pause = pause.total_seconds()
         self._sleep = sleep
+        self.lies = 0
+        """How often an acknowledged conditional write turned out not to have been the only one."""
         self._in_use: ObjectStore | None = None
         self._checks: dict[str, str] = {}
         self._closed()
 
+    def doubt(self, key: str) -> None:
+        """Say from now on that the server cannot be trusted, whatever it did when it was tried."""
+        self.lies += 1
+        log.error("store_lied", key=key, hint="Run one process, or use a server that keeps conditional writes.")
+
     def checks(self) -> Mapping[str, str]:
+        if self.lies:
+            return {**self._checks, "conditions": LIED}
         if self._in_use is self._alone and not self._flag.is_held:
             return {"conditions": ANOTHER_WRITER}
         return self._checks
@@ -98,8 +109,8 @@ class ProbedStore:
     async def put(self, key: str, body: bytes, *, content_type: str = TEXT) -> str:
         return await self._store().put(key, body, content_type=content_type)
 
-    async def delete(self, key: str) -> None:
-        await self._store().delete(key)
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
+        await self._store().delete(key, etag=etag)
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
         return await self._store().delete_many(keys)

@@ -64,7 +64,10 @@ class Rehearsal:
     async def put(self, key: str, body: bytes, *, content_type: str = TEXT) -> str:  # noqa: ARG002 - not kept here
         return self._write("put", key, body)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
+        present = await self.get(key)
+        if isinstance(present, Stored) and etag not in {None, present.etag}:
+            raise PreconditionFailed(key)
         await self.delete_many([key])
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:

@@ -171,9 +171,11 @@ class S3Store:
         reply = await self._shielded(self._call("put_object", Key=key, **self._content(body, content_type)))
         return _bare(reply.get("ETag", ""))
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
         check_key(key)
-        await self._shielded(self._delete(key))
+        if etag is not None and not _is_ours(etag):
+            raise PreconditionFailed(key)
+        await self._shielded(self._delete(key, etag))
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
         wanted = iter(dict.fromkeys([check_key(key) for key in keys]))
@@ -270,10 +272,15 @@ class S3Store:
             resolved=resolved,
         )
 
-    async def _delete(self, key: str) -> None:
+    async def _delete(self, key: str, etag: str | None = None) -> None:
+        condition = {} if etag is None else {"IfMatch": self._sent_as(etag)}
         try:
-            await self._call("delete_object", Key=key)
+            await self._call("delete_object", Key=key, **condition)
         except Answered as answer:
+            if etag is not None and answer.status == PRECONDITION_FAILED:
+                if await self._read(key) is None:
+                    return
+                raise PreconditionFailed(key) from answer
             if not answer.is_absent:
                 raise
 

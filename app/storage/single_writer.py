@@ -204,9 +204,15 @@ class SingleWriterStore:
         async with self._writing(key):
             return await self._inner.put(key, body, content_type=content_type)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
         check_key(key)
         async with self._writing(key):
+            found = UNCHANGED if etag is None else await self._inner.get(key, unless=etag)
+            if found is None:
+                return
+            if found is not UNCHANGED:
+                raise PreconditionFailed(key)
+            self._check_alone()
             await self._inner.delete(key)
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:

@@ -133,8 +133,14 @@ class ObjectStore(Protocol):
         """Write whatever is there. Only for objects whose loss or overwriting is harmless."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Remove the object; an absent one is a success."""
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
+        """Remove the object; an absent one is a success.
+
+        With an ETag: only the object that has it. Some servers ignore that, so nothing may depend on it alone.
+
+        Raises:
+            PreconditionFailed: the object is another one by now.
+        """
         ...
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
@@ -160,6 +166,15 @@ class Examined(Protocol):
 
     def checks(self) -> Mapping[str, str]:
         """What was found, for `/ready`: `store` as long as it is not in use, and `conditions`."""
+        ...
+
+
+@runtime_checkable
+class Doubtable(Protocol):
+    """A store that wants to know when a promise of its server turns out to be broken."""
+
+    def doubt(self, key: str) -> None:
+        """A conditional write of this key was acknowledged, and was not the only one of its version."""
         ...
 
 

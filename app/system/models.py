@@ -23,10 +23,10 @@ class StoreHealth(Result):
 
 
 class ModelHealth(Result):
-    """What files the notes. The model is not called for this answer."""
+    """What files the notes. The model is not paid for this answer."""
 
-    status: Literal["ok", "warning"] = Field(examples=["warning"])
-    """`ok` when a model is configured, otherwise `warning`."""
+    status: Literal["ok", "warning", "error"] = Field(examples=["warning"])
+    """`ok`: it can be used. `warning`: none is configured. `error`: it cannot be used."""
     model: str | None = Field(examples=[None])
     """Name of the language model; null: none is configured."""
     message: str
@@ -68,6 +68,15 @@ class ToolAbout(Result):
     """What it does, in at most 100 characters."""
 
 
+class TemplateAbout(Result):
+    """Rules that are ready to use."""
+
+    name: str = Field(examples=["template:standard"])
+    """Give it as `rules` to `space_create`."""
+    description: str = Field(examples=["A software project: current work, decisions, progress."])
+    """What it is for."""
+
+
 class About(Result):
     """What this service is."""
 
@@ -91,3 +100,36 @@ class About(Result):
     """How many operations there are."""
     tools: list[ToolAbout]
     """Each of them."""
+    rule_templates: list[TemplateAbout]
+    """Rules that are ready to use for a new space."""
+
+
+class WhoAmI(Result):
+    """Who calls, and what they may do."""
+
+    status: str = Field(default="ok", examples=["ok"])
+    """`ok`."""
+    name: str = Field(examples=["agent-one"])
+    """Name of the token: notes are signed with it."""
+    client_name: str = Field(examples=["agent-one"])
+    """The same."""
+    auth_type: Literal["bootstrap", "token"] = Field(examples=["token"])
+    """`bootstrap` for the administrator's first key, else `token`."""
+    is_admin: bool = Field(examples=[False])
+    """It may do everything everywhere."""
+    permissions: list[str] = Field(examples=[["read", "write"]])
+    """What it may do."""
+    space_ids: list[str] = Field(examples=[["project-alpha"]])
+    """Spaces it may open; empty: all."""
+    allowed_spaces: list[str] = Field(examples=[["project-alpha"]])
+    """The same."""
+    token_hash: str = Field(examples=["sha256:" + "0123456789abcdef" * 4])
+    """Names the token in the operations of an administrator; empty for the first key."""
+    created_at: str | None
+    """When the token was made, in UTC; null: not known."""
+    expires_at: str | None
+    """When it ends by itself, in UTC; null: never."""
+    last_used_at: str | None
+    """When it was last presented before, in UTC, up to a minute late; null: not that we know."""
+    note: str = ""
+    """What to know about this way of calling; mostly empty."""

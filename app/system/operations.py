@@ -4,15 +4,18 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.core.errors import StoreUnavailable
 from app.core.identity import Permission
 from app.core.operation import Effect, ToolCall
-from app.core.routing import TOOL_CALL_KEY, Operations, provide
-from app.system.models import About, Health
-from app.system.service import SystemService
+from app.core.routing import TOOL_CALL_KEY, CurrentCaller, Operations, provide
+from app.system.models import About, Health, WhoAmI
+from app.system.service import SystemService, who_is
+from app.tokens.service import TokenService
 
 operations = Operations("system", "The service itself: how it is, and what it can do.")
 
 System = Annotated[SystemService, Depends(provide(SystemService))]
+Tokens = Annotated[TokenService, Depends(provide(TokenService))]
 
 
 @operations.declare(
@@ -43,5 +46,23 @@ async def health(request: Request, system: System) -> Health:
     example={},
 )
 async def about(system: System) -> About:
-    """Tell what this service is: its version, and the operations it offers."""
+    """Tell what this service is: its version, the operations and the ready-made rules it offers."""
     return await system.about()
+
+
+@operations.declare(
+    "system_whoami",
+    method="GET",
+    path="/system/whoami",
+    permission=Permission.ANY,
+    effect=Effect.READS,
+    core=False,
+    example={},
+    errors=(StoreUnavailable,),
+)
+async def whoami(caller: CurrentCaller, tokens: Tokens) -> WhoAmI:
+    """Tell who calls and what they may do.
+
+    Any valid token may ask, whatever its permissions: the answer says why something else was refused.
+    """
+    return who_is(caller, await tokens.known(caller))

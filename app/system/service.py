@@ -4,22 +4,36 @@ import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Generic, Literal, TypeVar
 
 import structlog
 
-from app.core.clock import Clock
+from app.core.clock import Clock, iso
 from app.core.errors import Situation, Timeout
+from app.core.identity import Caller, Only
+from app.llm.client import LLM
+from app.spaces.models import RULE_TEMPLATES
 from app.storage.store import Examined, ObjectStore
-from app.system.models import About, Health, ModelHealth, ServiceHealth, StoreHealth, ToolAbout
+from app.system.models import (
+    About,
+    Health,
+    ModelHealth,
+    ServiceHealth,
+    StoreHealth,
+    TemplateAbout,
+    ToolAbout,
+    WhoAmI,
+)
+from app.tokens.models import Token
+from app.tokens.service import BOOTSTRAP
 
 PROBED_KEY: Final = "_system/migrations.json"
 """An object that is there from the first start on, and small."""
 _PROBE_SECONDS: Final = 5.0
 """How long an answer about the store is believed."""
 _COUNT_SECONDS: Final = 30.0
-"""How long a number of spaces is believed."""
+"""How long a number of spaces, and an answer about the model, is believed."""
 _UNKNOWN: Final = -1
 _PATIENCE: Final = timedelta(seconds=5)
 """How long the store is waited for."""
@@ -69,7 +83,7 @@ class SystemService:
         name: str,
         version: str,
         tools: Sequence[tuple[str, str]],
-        llm_model: str | None,
+        llm: LLM | None,
         patience: timedelta = _PATIENCE,
     ) -> None:
         self._store = store
@@ -77,22 +91,25 @@ class SystemService:
         self._name = name
         self._version = version
         self._tools = tuple(tools)
-        self._llm_model = llm_model
+        self._llm = llm
         self._patience = patience
         self._started = clock.monotonic()
         self._probe = Remembered[Probe](clock)
         self._count = Remembered[int](clock)
+        self._model = Remembered[ModelHealth](clock)
 
     async def health(self, *, healthy: Literal["ok", "healthy"] = "ok") -> Health:
         """How the service is; `healthy` is the word for good health. It never fails: an outage is its answer."""
         probe = await self._probe.get(self._ask_store)
         count = _UNKNOWN if probe.failure else await self._count.get(self._count_spaces)
+        model = await self._model.get(self._ask_model)
+        is_well = not probe.failure and count != _UNKNOWN and model.status != "error"
         return Health(
-            status="degraded" if probe.failure or count == _UNKNOWN else healthy,
+            status=healthy if is_well else "degraded",
             service_name=self._name,
             version=self._version,
             uptime_seconds=round(self._clock.monotonic() - self._started, 1),
-            services=ServiceHealth(s3=self._store_health(probe), llmaas=self._model_health()),
+            services=ServiceHealth(s3=self._store_health(probe), llmaas=model),
             spaces_count=count,
         )
 
@@ -107,6 +124,7 @@ class SystemService:
             python_version=platform.python_version(),
             platform=platform.system(),
             tools_count=len(self._tools),
+            rule_templates=[TemplateAbout(name=name, description=what) for name, what in RULE_TEMPLATES.items()],
             tools=[ToolAbout(name=name, description=title[:_SHOWN]) for name, title in self._tools],
         )
 
@@ -151,13 +169,38 @@ class SystemService:
             message="The object store does not answer." if probe.failure else None,
         )
 
-    def _model_health(self) -> ModelHealth:
-        if self._llm_model is None:
-            return ModelHealth(
-                status="warning",
-                model=None,
-                message="No language model is configured: notes are filed by the built-in extractive consolidator.",
-            )
-        return ModelHealth(
-            status="ok", model=self._llm_model, message="A language model is configured; it was not called for this."
-        )
+    async def _ask_model(self) -> tuple[ModelHealth, float]:
+        if self._llm is None:
+            message = "No language model is configured: notes are filed by the built-in extractive consolidator."
+            return ModelHealth(status="warning", model=None, message=message), _COUNT_SECONDS
+        found = await self._llm.health()
+        if found.ok:
+            message = "The model can be used; nothing was paid to know."
+            return ModelHealth(status="ok", model=found.model, message=message), _COUNT_SECONDS
+        # Anybody may ask, and where the endpoint is or what it says is the operator's business.
+        log.warning("model_not_usable", model=found.model, message=found.message)
+        message = "The model cannot be used, as the log says; notes wait, or are filed word for word."
+        return ModelHealth(status="error", model=found.model, message=message), _COUNT_SECONDS
+
+
+def who_is(caller: Caller, known: tuple[Token, datetime | None] | None) -> WhoAmI:
+    """What a caller may know of itself: everything but the text of its token."""
+    token, used_at = known if known is not None else (None, None)
+    reach = sorted(caller.reach.spaces) if isinstance(caller.reach, Only) else []
+    is_bootstrap = caller.credential == BOOTSTRAP
+    return WhoAmI(
+        name=caller.name,
+        client_name=caller.name,
+        auth_type="bootstrap" if is_bootstrap else "token",
+        is_admin=caller.is_admin,
+        permissions=sorted(caller.permissions),
+        space_ids=reach,
+        allowed_spaces=reach,
+        token_hash="" if is_bootstrap else caller.credential,
+        created_at=token.created_at if token is not None else None,
+        expires_at=token.expires_at if token is not None else None,
+        last_used_at=iso(used_at) if used_at is not None else None,
+        note="This is the administrator's first key: make tokens with admin_create_token, and use those."
+        if is_bootstrap
+        else "",
+    )

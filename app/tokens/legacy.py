@@ -19,7 +19,7 @@ REGISTRY: Final = "_system/tokens.json"
 _USES: Final = "_adopted"
 """In place of a replica's name, which never begins like this."""
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
-_RIGHTS: Final = frozenset(permission.value for permission in Permission if permission is not Permission.PUBLIC)
+_RIGHTS: Final = frozenset({Permission.READ.value, Permission.WRITE.value, Permission.ADMIN.value})
 
 log = structlog.get_logger(__name__)
 

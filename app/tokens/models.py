@@ -6,7 +6,7 @@ import unicodedata
 import zlib
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.core.identity import Caller, Everywhere, Only, Permission
 from app.core.ids import SPACE_ID_PATTERN, new_secret
@@ -25,7 +25,8 @@ _CHECKSUM_DIGITS: Final = 6
 _CHECKED_SHAPE: Final = re.compile(r"lm_live_[0-9A-Za-z]{49}")
 _OLD_SHAPE: Final = re.compile(r"lm_[A-Za-z0-9_-]{43}")
 _SHOWN_DIGITS: Final = 13
-_RIGHTS: Final = tuple(permission.value for permission in Permission if permission is not Permission.PUBLIC)
+_GRANTED: Final = (Permission.READ, Permission.WRITE, Permission.ADMIN)
+_RIGHTS: Final = tuple(permission.value for permission in _GRANTED)
 _INVISIBLE: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of writing: a name with one could be shown as another name."""
 
@@ -118,7 +119,8 @@ def listed(text: str) -> list[str]:
 
 def rights_of(text: str) -> list[Right]:
     """The permissions that a checked comma list names."""
-    return [right for right in (Permission(part) for part in listed(text)) if right is not Permission.PUBLIC]
+    named = listed(text)
+    return [right for part in named for right in _GRANTED if right == part]
 
 
 def spaces_of(text: str) -> Literal["*"] | list[str]:
@@ -158,6 +160,13 @@ def _check_new_rights(text: str) -> str:
     return text and _check_rights(text)
 
 
+def _whole_number(value: object) -> object:
+    # Pydantic takes `true` for 1, and a token that ends tomorrow for one that was meant never to end.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a whole number is wanted")  # noqa: TRY004 - pydantic makes answers of ValueErrors only
+    return value
+
+
 class TokenCreate(Body):
     """A token to be made."""
 
@@ -192,6 +201,7 @@ class TokenCreate(Body):
     expires_in_days: Annotated[
         int,
         Field(ge=0, le=MAX_DAYS, description="Days until the token ends by itself; 0: never.", examples=[90]),
+        BeforeValidator(_whole_number),
     ] = 0
 
 
@@ -239,6 +249,8 @@ class TokenCreated(Result):
     """When it ends by itself, in UTC; null: never."""
     warning: str
     """What to do with the token now."""
+    warnings: list[str] = []
+    """What may not be as intended: spaces of the token that are not there."""
 
 
 class TokenListed(Result):
@@ -279,6 +291,58 @@ class TokenList(Result):
     """Are there more than are returned here?"""
     next_cursor: str
     """Give it as `cursor` for those that follow; empty at the end."""
+
+
+class Purge(Body):
+    """Which tokens to remove."""
+
+    dry_run: Annotated[bool, Field(description="Only tell which tokens would be removed.", examples=[True])] = True
+    revoked_only: Annotated[bool, Field(description="Leave those that have merely expired.", examples=[False])] = False
+
+
+class TokenDeleted(Result):
+    """A token that is gone."""
+
+    status: str = Field(default="deleted", examples=["deleted"])
+    """`deleted`."""
+    name: str
+    """Who used it."""
+    token_hash: str
+    """Its whole hash."""
+    message: str
+    """What was done to which token."""
+    remaining: int
+    """Tokens that there still are."""
+
+
+class TokenPurged(Result):
+    """A token that is of no use any more."""
+
+    token_hash: str
+    """Its whole hash."""
+    name: str
+    """Who used it."""
+    revoked: bool
+    """It was revoked."""
+    expires_at: str | None
+    """When it ended by itself, in UTC; null: never."""
+
+
+class TokensPurged(Result):
+    """Tokens that are gone, or would be."""
+
+    status: str = Field(default="ok", examples=["ok"])
+    """`ok`."""
+    mode: str = Field(examples=["dry-run"])
+    """`dry-run` or `applied`."""
+    deleted: int
+    """How many were removed; in a dry run, none."""
+    remaining: int
+    """Tokens that there still are."""
+    tokens: list[TokenPurged]
+    """Those that were removed, or would be."""
+    message: str
+    """What was done."""
 
 
 class TokenChanged(Result):

@@ -1,16 +1,18 @@
 """Who may call, and who decides it."""
 
+import asyncio
 import hmac
 import re
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
 from app.core.clock import Clock, iso
-from app.core.errors import Unavailable
+from app.core.errors import ConfirmationRequired, Unavailable
 from app.core.identity import Caller, Everywhere, Permission
 from app.core.ids import new_nonce
 from app.core.paging import decode_cursor, decode_instant, encode_cursor
@@ -18,12 +20,16 @@ from app.core.schema import parse_instant
 from app.storage.store import ObjectStore
 from app.tokens.errors import AmbiguousTokenHash, InvalidTokenHash, TokenNotFound
 from app.tokens.models import (
+    Purge,
     Token,
     TokenChanged,
     TokenCreate,
     TokenCreated,
+    TokenDeleted,
     TokenList,
     TokenListed,
+    TokenPurged,
+    TokensPurged,
     TokenUpdate,
     hash_of,
     may_be_token,
@@ -42,6 +48,9 @@ _FRESH: Final = 5.0
 _GRACE: Final = 60.0
 """Seconds for which a known token is believed beyond that while the store does not answer."""
 _REMEMBERED: Final = 10_000
+_AT_ONCE: Final = 16
+_ASKED: Final = 100
+"""Spaces of a new token that are looked for; in a longer list a typo goes unnoticed."""
 _WARNING: Final = "Keep this token now: it is not stored, and cannot be shown again."
 
 log = structlog.get_logger(__name__)
@@ -108,12 +117,14 @@ class TokenService:
         replica: str,
         *,
         remembered: int = _REMEMBERED,
+        is_space: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self._store = TokenStore(store)
         self._clock = clock
         self._bootstrap_key = bootstrap_key.encode() if bootstrap_key else None
         self._replica = replica
         self._memory = _Memory(remembered)
+        self._is_space = is_space
         self._uses: dict[str, datetime] = {}
         """Uses that are not written down yet: authenticating writes nothing."""
 
@@ -145,6 +156,7 @@ class TokenService:
     async def create(self, request: TokenCreate, *, caller: Caller) -> TokenCreated:
         """Make a token. Its text is in the answer and nowhere else."""
         text = new_token()
+        warnings = await self._doubts(spaces_of(request.space_ids))
         now = self._clock.now()
         ends = now + timedelta(days=request.expires_in_days) if request.expires_in_days else None
         token = Token(
@@ -172,6 +184,7 @@ class TokenService:
             created_at=token.created_at,
             expires_at=token.expires_at,
             warning=_WARNING,
+            warnings=warnings,
         )
 
     async def list(self, *, limit: int, cursor: str = "") -> TokenList:
@@ -214,6 +227,80 @@ class TokenService:
             spaces=token.spaces,
         )
         return _changed(token, "is updated" if wanted else "is as it was: nothing was to be changed")
+
+    async def delete(self, selector: str, *, confirm: bool, caller: Caller) -> TokenDeleted:
+        """Remove a token with its record; unlike a revoked one it is not listed any more."""
+        if not confirm:
+            raise ConfirmationRequired("A deleted token leaves no trace in the list: repeat with confirm=true.")
+        token_hash = await self._select(selector)
+        try:
+            was_there, token = await self._store.remove(token_hash)
+        finally:
+            self._memory.drop(token_hash)
+        if not was_there:
+            raise TokenNotFound(selector)
+        name = token.name if token is not None else ""
+        log.info("token_deleted", name=name, token_hash=shown_hash(token_hash), by=caller.name)
+        return TokenDeleted(
+            name=name,
+            token_hash=token_hash,
+            message=f"Token '{name}' ({shown_hash(token_hash)}) is deleted.",
+            remaining=len(await self._store.all()),
+        )
+
+    async def purge(self, request: Purge, *, caller: Caller) -> TokensPurged:
+        """Remove the tokens that nobody can use any more: the revoked ones, and those that have expired."""
+        tokens = await self._store.all()
+        useless = [one for one in tokens if one.revoked or (self._has_expired(one) and not request.revoked_only)]
+        removed = [] if request.dry_run else await self._remove(useless)
+        if removed:
+            log.info("tokens_purged", count=len(removed), by=caller.name)
+        return TokensPurged(
+            mode="dry-run" if request.dry_run else "applied",
+            deleted=len(removed),
+            remaining=len(tokens) - len(removed),
+            tokens=[
+                TokenPurged(token_hash=one.hash, name=one.name, revoked=one.revoked, expires_at=one.expires_at)
+                for one in (useless if request.dry_run else removed)
+            ],
+            message=_purged(len(useless), len(removed), dry_run=request.dry_run),
+        )
+
+    async def _remove(self, tokens: Sequence[Token]) -> Sequence[Token]:
+        try:
+            left = set(await self._store.remove_many([one.hash for one in tokens]))
+        finally:
+            for one in tokens:
+                self._memory.drop(one.hash)
+        return [one for one in tokens if one.hash not in left]
+
+    async def known(self, caller: Caller) -> tuple[Token, datetime | None] | None:
+        """What is kept about the token that a caller presents, and its last use; None for the bootstrap key."""
+        if caller.credential == BOOTSTRAP:
+            return None
+        token = await self._store.find(caller.credential)
+        if token is None:
+            return None
+        return token, (await self._last_uses()).get(token.hash)
+
+    async def _doubts(self, spaces: Literal["*"] | Sequence[str]) -> Sequence[str]:
+        """What may be wrong about a list of spaces: a typo opens nothing, and nobody notices."""
+        if self._is_space is None or isinstance(spaces, str):
+            return []
+        is_space = self._is_space
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def exists(space_id: str) -> bool:
+            async with gate:
+                return await is_space(space_id)
+
+        asked = spaces[:_ASKED]
+        there = await asyncio.gather(*map(exists, asked))
+        return [
+            f"There is no space '{space_id}' yet: the token opens it once it is created."
+            for space_id, is_there in zip(asked, there, strict=True)
+            if not is_there
+        ]
 
     async def grant(self, caller: Caller, space_id: str) -> bool:
         """Let the caller's own token reach one more space, at once; False when there was nothing to change."""
@@ -327,6 +414,14 @@ def _listed(token: Token, used_at: datetime | None) -> TokenListed:
         last_used_at=iso(used_at) if used_at else None,
         revoked=token.revoked,
     )
+
+
+def _purged(useless: int, removed: int, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"{useless} tokens can be removed: repeat with dry_run=false."
+    if removed < useless:
+        return f"{removed} tokens are removed, {useless - removed} could not be: try again."
+    return f"{removed} tokens are removed."
 
 
 def _changed(token: Token, what: str) -> TokenChanged:

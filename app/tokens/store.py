@@ -77,6 +77,20 @@ class TokenStore:
             return after, True
         raise TokenBusy
 
+    async def remove(self, token_hash: str) -> tuple[bool, Token | None]:
+        """Remove the record of a token for ever: was there one, and what it said if it could be understood."""
+        key = token_key(token_hash)
+        found = await self._store.get(key)
+        if not isinstance(found, Stored):
+            return False, None
+        await self._store.delete(key)
+        return True, _token(found)
+
+    async def remove_many(self, hashes: Sequence[str]) -> Sequence[str]:
+        """Remove the records of tokens, and return the hashes of those that may still be there."""
+        left = set(await self._store.delete_many([token_key(token_hash) for token_hash in hashes]))
+        return [token_hash for token_hash in hashes if token_key(token_hash) in left]
+
     async def hashes(self, start: str) -> list[str]:
         """Full hashes that start like this, understood or not."""
         return [

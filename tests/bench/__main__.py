@@ -1,12 +1,15 @@
-"""`make bench`: every operation alone, then the service under load."""
+"""`make bench`: every operation alone, then over a store near and far, then the service under load."""
 
 import argparse
 
 from rich.console import Console
 
 from app.core.logging import configure_logging
+from tests.bench.distance import measure_distance
 from tests.bench.load import measure_load
 from tests.bench.operations import measure_operations
+
+PARTS = ("operations", "distance", "load")
 
 
 def main() -> None:
@@ -14,11 +17,18 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=1000, help="notes in the space (%(default)s)")
     parser.add_argument("--reads", type=int, default=300, help="calls of each kind of read under load (%(default)s)")
     parser.add_argument("--callers", type=int, default=20, help="calls in flight under load (%(default)s)")
+    parser.add_argument(
+        "--latency", type=float, nargs="+", default=[0, 20], help="milliseconds of a round trip to the store (0 20)"
+    )
+    parser.add_argument("--only", choices=PARTS, action="append", help="leave out the others")
     options = parser.parse_args()
     configure_logging(level="ERROR")
-    console = Console()
-    measure_operations(console, notes=options.notes)
-    if not measure_load(console, notes=options.notes, reads=options.reads, callers=options.callers):
+    console, parts = Console(), options.only or PARTS
+    if "operations" in parts:
+        measure_operations(console, notes=options.notes)
+    if "distance" in parts:
+        measure_distance(console, notes=options.notes, latencies=options.latency)
+    if "load" in parts and not measure_load(console, notes=options.notes, reads=options.reads, callers=options.callers):
         raise SystemExit(1)
 
 

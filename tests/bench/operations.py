@@ -21,12 +21,13 @@ from app.core.settings import Settings
 from app.main import assemble
 from app.storage.directory import DirectoryStore
 from tests.conftest import BOOTSTRAP_KEY
-from tests.contract.walk import ADDRESS, NAMES, SPACE, Service
+from tests.contract.walk import ADDRESS, CORE, SPACE, Service
 from tests.fakes.clock import FrozenClock
 from tests.fakes.faulty_store import FaultyStore
 
 MANY: Final = 30
 FEW: Final = 3
+AGENTS: Final = 32
 CATEGORIES: Final = ("observation", "decision", "todo", "insight", "question", "progress", "issue")
 
 Arguments = Mapping[str, Any]
@@ -42,6 +43,9 @@ class Cost:
     """Milliseconds of this process, the client's part included."""
     requests: str
     """What it asks of the store."""
+    sent: float = 0
+    """Bytes to a store behind a network, headers included."""
+    received: float = 0
 
 
 @asynccontextmanager
@@ -62,17 +66,31 @@ async def local(folder: Path) -> AsyncIterator[Service]:
 class Bench:
     """Calls operations on a prepared service, and measures."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, *, notes_deleted: int = 20, traffic: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    ) -> None:
         self._service = service
+        self._notes_deleted = notes_deleted
+        self._traffic = traffic
         self._made = 0
 
     async def prepare(self, notes: int) -> None:
         await self._service.prepare()
-        for number in range(notes):
-            await self._service.note(
-                f"Endpoint {number} answers with schema v{number % 9} since #{number}.",
-                category=CATEGORIES[number % len(CATEGORIES)],
-            )
+        await self._fill(SPACE, notes)
+
+    async def _fill(self, space_id: str, notes: int) -> None:
+        """Write notes, as many at once as agents may."""
+        numbers = iter(range(notes))
+
+        async def agent() -> None:
+            for number in numbers:
+                await self._service.note(
+                    f"Endpoint {number} answers with schema v{number % 9} since #{number}.",
+                    space_id=space_id,
+                    category=CATEGORIES[number % len(CATEGORIES)],
+                )
+
+        await asyncio.gather(*(agent() for _ in range(AGENTS)))
 
     async def arguments(self, name: str) -> Arguments:
         """The arguments of the next call, with all that it needs made."""
@@ -84,8 +102,7 @@ class Bench:
                 space_id = f"gone-{self._made}"
                 space = {**self._service.example("space_create"), "space_id": space_id}
                 await self._service.admin("space_create", **space)
-                for number in range(20):
-                    await self._service.note(f"fact {number}", space_id=space_id)
+                await self._fill(space_id, self._notes_deleted)
                 return {"space_id": space_id, "confirm": True}
             case "bank_consolidate":
                 for number in range(24):
@@ -103,22 +120,28 @@ class Bench:
     async def cost(self, name: str, call: Call) -> Cost:
         reads = self._service.operations[name].effect.value == "reads"
         times = MANY if reads or name in {"live_note", "admin_create_token", "space_create"} else FEW
-        waits, cpu = [], []
+        waits, cpu, sent, received = [], [], [], []
         asked: Counter[str] = Counter()
         for _turn in range(times + 1):
             arguments = await self.arguments(name)
             await self._service.services.runner.idle()
             self._service.store.calls.clear()
+            out, into = self._traffic()
             began, spent = time.perf_counter(), time.process_time()
             await call(name, arguments)
             waits.append(time.perf_counter() - began)
             cpu.append(time.process_time() - spent)
+            await self._service.services.runner.idle()
+            sent.append(self._traffic()[0] - out)
+            received.append(self._traffic()[1] - into)
             asked = Counter(method for method, _key in self._service.store.calls)
         # The first call warms up.
         return Cost(
             statistics.median(waits[1:]) * 1000,
             statistics.median(cpu[1:]) * 1000,
             ", ".join(f"{count} {method}" for method, count in sorted(asked.items())) or "-",
+            statistics.median(sent[1:]),
+            statistics.median(received[1:]),
         )
 
     async def rest(self, name: str, arguments: Arguments) -> object:
@@ -138,12 +161,12 @@ async def _measure(folder: Path, notes: int) -> dict[str, tuple[Cost, Cost | Non
         await bench.prepare(notes)
         costs: dict[str, tuple[Cost, Cost | None]] = {}
         # What reads the waiting notes comes before what files them.
-        for name in sorted(NAMES, key=lambda name: name == "bank_consolidate" or name.startswith("bank_")):
+        for name in sorted(CORE, key=lambda name: name == "bank_consolidate" or name.startswith("bank_")):
             rest = await bench.cost(name, bench.rest)
             effect = service.operations[name].effect.value
             as_tool = await bench.cost(name, bench.tool) if effect == "reads" or name == "live_note" else None
             costs[name] = (rest, as_tool)
-        return {name: costs[name] for name in NAMES}
+        return {name: costs[name] for name in CORE}
 
 
 def measure_operations(console: Console, *, notes: int) -> None:

@@ -107,9 +107,8 @@ class ServerFailed(AssertionError):
 def moto() -> Iterator[S3Server]:
     """A simulated S3 with the answers of AWS, which accepts any signature."""
     port = free_port()
-    code = f"from moto.server import main; main(['-H', '{HOST}', '-p', '{port}'])"
     server = S3Server(f"http://{HOST}:{port}")
-    with running([sys.executable, "-c", code], server):
+    with running([sys.executable, str(Path(__file__).with_name("moto_server.py")), HOST, str(port)], server):
         yield server
 
 

@@ -18,17 +18,17 @@ class Counter(Record):
     value: int = 0
 
 
-async def check_create_race(store: ObjectStore, key: str) -> None:
+async def check_create_race(store: ObjectStore, key: str, *, racers: int = RACERS) -> None:
     """Of many concurrent creators of one key, one wins, and its bytes are in place."""
-    bodies = [f"creator {number} of {key}".encode() for number in range(RACERS)]
+    bodies = [f"creator {number} of {key}".encode() for number in range(racers)]
     winners = await _winners([store.create(key, body) for body in bodies])
     await _check_winner(store, key, bodies, winners)
 
 
-async def check_replace_race(store: ObjectStore, key: str) -> None:
+async def check_replace_race(store: ObjectStore, key: str, *, racers: int = RACERS) -> None:
     """Of many concurrent writers that read the same version, one wins, and its bytes are in place."""
     etag = await store.create(key, f"start of {key}".encode())
-    bodies = [f"writer {number} of {key}".encode() for number in range(RACERS)]
+    bodies = [f"writer {number} of {key}".encode() for number in range(racers)]
     winners = await _winners([store.replace(key, body, etag=etag) for body in bodies])
     await _check_winner(store, key, bodies, winners)
 

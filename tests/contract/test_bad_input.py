@@ -125,7 +125,10 @@ def notes_that_are_none() -> Iterator[Case]:
         "an agent with a control character": {"agent": "a\x7f"},
         "51 tags": {"tags": ",".join("t" * 51)},
         "a long tag": {"tags": "t" * 65},
-        "tags that are a list": {"tags": ["a", "b"]},
+        "tags that are numbers": {"tags": [1, 2]},
+        "a list of 51 tags": {"tags": ["t"] * 51},
+        "a comma in a listed tag": {"tags": ["a,b"]},
+        "a long tag in a list": {"tags": ["t" * 65]},
         "a tag with NUL": {"tags": "a\x00b"},
     }
     for label, change in changes.items():
@@ -263,6 +266,114 @@ def tokens_that_are_none() -> Iterator[Case]:
     yield sent("garbage of '..'", "POST", f"{API}/admin/gc", {"space_id": ".."}, INPUT, ID)
 
 
+def runs_that_are_none() -> Iterator[Case]:
+    target = f"{API}/spaces/{SPACE}/bank/consolidate"
+    changes: dict[str, dict[str, Any]] = {
+        "wait: perhaps": {"wait": "perhaps"},
+        "wait: null": {"wait": None},
+        "dry_run: 2": {"dry_run": 2},
+        "dry_run: a list": {"dry_run": [True]},
+        "a long agent": {"agent": "a" * 65},
+        "an agent with a line feed": {"agent": "a\nb"},
+    }
+    for label, change in changes.items():
+        yield sent(label, "POST", target, change)
+    yield sent("a model", "POST", target, {"model": "another"}, "unknown_field")
+    for name in (
+        "x", "0123456789abcdef", f"{SPACE}.", f"{SPACE}.{'g' * 16}", f"{SPACE}.{'0' * 15}", f"{SPACE}.{'0' * 17}",
+        f"{SPACE}.{'A' * 16}", f".{'0' * 16}", f"..{'0' * 16}", f"{SPACE}.{'0' * 16}\n", f"{SPACE}.{'0' * 16}.json",
+        f"-a.{'0' * 16}", f"{'a' * 65}.{'0' * 16}", "\u202e", "%00", "a" * 5_000,
+    ):  # fmt: skip
+        for end, method in (("", "GET"), ("", "DELETE"), ("/events", "GET")):
+            yield asked(f"{method} job {name[:30]!r}{end}", f"{API}/jobs/{quote(name, safe='')}{end}", method=method)
+    for value in ("-1", "1.5", "ten", "9" * 30, "", "%00"):
+        yield asked(f"events after {value}", f"{API}/jobs/{SPACE}.{'0' * 16}/events?after={value}")
+
+
+def versions_that_are_none() -> Iterator[Case]:
+    bank = f"{API}/spaces/{SPACE}/bank"
+    for value in (
+        "-1", "1.5", "yesterday", "2026-13-01", "1" * 10, "9" * 5_000, "%00", "\u0661", "null", "0x1", "1e2", "+1",
+        "2026-01-01T00:00:00+25:00", "x" * 41, "latest",
+    ):  # fmt: skip
+        for where in ("?as_of=", "/files?as_of=", "/files/decisions.md?as_of=", "/diff?from=", "/diff?to="):
+            yield asked(f"{where}{value[:20]}", f"{bank}{where}{quote(value, safe='%')}")
+    for value in ("perhaps", "2", "%00"):
+        yield asked(f"sources={value}", f"{bank}/files/decisions.md?sources={value}")
+        yield asked(f"provenance={value}", f"{bank}/files/decisions.md?provenance={value}")
+    for value in ("-1", "501", "1.5", "ten", "%00"):
+        yield asked(f"history, limit={value}", f"{bank}/history?limit={value}")
+    for cursor in ("x", "W10", "%00", "c" * 401):
+        yield asked(f"history, cursor={cursor[:20]}", f"{bank}/history?cursor={cursor}", "invalid_cursor", INPUT)
+    yield asked("the history of a very long name", f"{bank}/history?filename={'f' * 513}")
+    yield asked("the history of NUL", f"{bank}/history?filename=%00")
+    for name in ("a\\b", "a\x00", "a\x7f", "n" * 256):
+        yield asked(f"the note {name[:20]!r}", f"{bank}/notes/{quote(name, safe='')}")
+    for body in (
+        {}, {"version": 0}, {"version": -1}, {"version": 1.5}, {"version": "one"}, {"version": 10**9}, {"version": [1]},
+        {"to_version": -1}, {"version": 1, "to_version": 0}, {"version": 1, "dry_run": "perhaps"},
+    ):  # fmt: skip
+        yield sent(f"revert {body}", "POST", f"{bank}/revert", body)
+    yield sent("revert a file", "POST", f"{bank}/revert", {"version": 1, "filename": "a.md"}, "unknown_field")
+    yield sent("repair, perhaps", "POST", f"{bank}/repair", {"dry_run": "perhaps"})
+    for digest in ("x", "0" * 63, "0" * 65, "A" * 64, "%00", f"{'0' * 64}%0A"):
+        yield asked(f"rules {digest[:10]}", f"{API}/spaces/{SPACE}/rules?sha256={digest}")
+
+
+def edits_that_are_none() -> Iterator[Case]:
+    files = f"{API}/spaces/{SPACE}/bank/files"
+    for name in (
+        "../secret.md", "..", "./a.md", "a//b.md", "/a.md", "a.md/", "a\\b.md", "a\x00.md", "a.txt", "a", ".md",
+        "decisions.md/b.md", "a/b/c/d/e.md", "x" * 300 + ".md",
+    ):  # fmt: skip
+        yield sent(f"write {name[:20]!r}", "PUT", f"{files}/{quote(name, safe='')}", {"content": "x"})
+    changes: dict[str, dict[str, Any]] = {
+        "content that is a number": {"content": 5},
+        "content that is null": {"content": None},
+        "content that is a list": {"content": ["x"]},
+        "500,001 characters": {"content": "x" * 500_001},
+        "content with NUL": {"content": "a\x00"},
+        "content with a surrogate": {"content": "\ud800"},
+        "if_version -1": {"content": "x", "if_version": -1},
+        "if_version soon": {"content": "x", "if_version": "soon"},
+        "if_version 10^9": {"content": "x", "if_version": 10**9},
+        "no content": {},
+    }
+    for label, change in changes.items():
+        yield sent(label, "PUT", f"{files}/a.md", change)
+    yield sent("append", "PUT", f"{files}/a.md", {"content": "x", "append": True}, "unknown_field")
+    yield asked("delete, no confirm", f"{files}/decisions.md", "confirmation_required", method="DELETE")
+    yield asked("delete, perhaps", f"{files}/decisions.md?confirm=perhaps", method="DELETE")
+    yield asked("delete of version -1", f"{files}/decisions.md?confirm=true&if_version=-1", method="DELETE")
+    space = f"{API}/spaces/{SPACE}"
+    wishes: dict[str, dict[str, Any]] = {
+        "501 characters": {"description": "x" * 501},
+        "65 characters of owner": {"owner": "x" * 65},
+        "clear everything": {"clear": "everything"},
+        "clear what is given": {"owner": "x", "clear": "owner"},
+        "automatic: true": {"automatic": True},
+        "automatic after -1 notes": {"automatic": {"notes": -1}},
+        "automatic after a year and more": {"automatic": {"max_age_minutes": 525_601}},
+        "a description with NUL": {"description": "a\x00"},
+        "a description that is null": {"description": None},
+    }
+    for label, wish in wishes.items():
+        yield sent(f"update: {label}", "PATCH", space, wish)
+    yield sent("update: the id", "PATCH", space, {"space_id": "other"}, "unknown_field")
+    yield sent("update: automatic now and then", "PATCH", space, {"automatic": {"every": 5}}, INPUT, "unknown_field")
+    for rules in (None, 5, "", "  ", "x" * 50_001, "a\x00", "template:unknown"):
+        yield sent(f"rules: {str(rules)[:20]!r}", "PUT", f"{space}/rules", {"rules": rules})
+    for selector in ("sha256:", "sha256:0", "s", "*"):
+        target = f"{TOKENS}/{selector}"
+        yield asked(f"delete {selector}", f"{target}?confirm=true", "invalid_token_hash", method="DELETE")
+    known = f"{TOKENS}/sha256:{'0' * 64}"
+    yield asked("delete, no confirm", known, "confirmation_required", method="DELETE")
+    yield asked("delete, perhaps", f"{known}?confirm=perhaps", method="DELETE")
+    for value in ("perhaps", 2, None):
+        yield sent(f"purge, dry_run={value}", "POST", f"{TOKENS}/purge", {"dry_run": value})
+    yield sent("purge older", "POST", f"{TOKENS}/purge", {"older_than": 5}, "unknown_field")
+
+
 GROUPS: Final = (
     bodies_that_are_no_json,
     notes_that_are_none,
@@ -271,11 +382,14 @@ GROUPS: Final = (
     questions_that_are_none,
     names_that_are_none,
     tokens_that_are_none,
+    runs_that_are_none,
+    versions_that_are_none,
+    edits_that_are_none,
 )
 
 
 def test_there_are_enough_cases() -> None:
-    assert sum(1 for group in GROUPS for _ in group()) >= 150
+    assert sum(1 for group in GROUPS for _ in group()) >= 400
 
 
 async def answer_to(service: Service, case: Case) -> httpx.Response:
@@ -384,7 +498,7 @@ async def test_a_body_beyond_8_mib_is_cut_off(*, chunked: bool, over: bool) -> N
     [
         {"space_id": "a/b"}, {"space_id": ""}, {"space_id": ".."}, {"space_id": "a\nb"}, {"space_id": 5},
         {"space_id": None},
-        {"space_id": "\u202e"}, {"content": 5}, {"content": "x" * 100_001}, {"category": "gossip"}, {"tags": ["a"]},
+        {"space_id": "\u202e"}, {"content": 5}, {"content": "x" * 100_001}, {"category": "gossip"}, {"tags": [5]},
         {"content": "a\x00b"}, {"agent": "a\nb"},
     ],
 )  # fmt: skip

@@ -10,9 +10,9 @@ import typer
 from typer.main import get_command
 
 from app.catalogue import CATALOGUE
-from app.cli.commands import FROM_FILE, POSITIONAL, add_commands, words
+from app.cli.commands import POSITIONAL, add_commands, parameter_of, words
 from app.cli.main import app as live_memory
-from app.cli.table import Described, as_text, load, parsed
+from app.cli.table import Described, as_text, file_option, load, parsed
 from app.cli.views import VIEWS
 from app.core.settings import Settings, StoreKind, ToolSet
 from app.main import create
@@ -94,6 +94,14 @@ def test_the_26_commands_are_called_as_people_know_them() -> None:
     assert {name: " ".join(words(name)) for name in OPERATIONS if name in COMMANDS} == COMMANDS
 
 
+def test_later_operations_are_called_by_their_noun() -> None:
+    assert {" ".join(words(name)) for name in OPERATIONS if name not in COMMANDS} >= {
+        "whoami", "space update", "space update-rules", "bank history", "bank diff", "bank revert", "bank note",
+        "bank write", "bank delete", "bank repair", "job get", "job cancel", "job events", "token delete",
+        "token purge",
+    }  # fmt: skip
+
+
 def test_no_two_operations_share_a_command() -> None:
     assert [command for command, times in Counter(map(words, OPERATIONS)).items() if times > 1] == []
 
@@ -108,9 +116,11 @@ def test_a_command_takes_every_argument_of_its_operation(name: str) -> None:
     operation = OPERATIONS[name]
     command = command_of(operation)
     taken = {*positional(command), *options(command)}
-    assert {argument.name for argument in operation.arguments} <= taken
-    for text in FROM_FILE & {argument.name for argument in operation.arguments}:
-        assert f"{text}_file" in taken
+    assert {parameter_of(argument.name) for argument in operation.arguments} <= taken
+    for argument in operation.arguments:
+        flag = file_option(name, argument.name)
+        assert (f"{argument.name}_file" in taken) is bool(flag)
+        assert not flag or flag in options(command)[f"{argument.name}_file"]
     assert {"as_json", "url", "bearer", "token_file", "profile"} <= taken
 
 
@@ -130,13 +140,24 @@ def test_what_cannot_be_undone_has_a_yes(name: str) -> None:
 
 def test_the_operations_that_want_a_confirmation_are_known() -> None:
     wanted = {name for name, one in OPERATIONS.items() if one.needs_confirmation}
-    assert wanted >= {"space_delete", "backup_restore", "backup_delete"}
+    assert wanted >= {"space_delete", "backup_restore", "backup_delete", "bank_delete", "admin_delete_token"}
     assert "admin_gc_notes" not in wanted
 
 
 def test_a_view_belongs_to_an_operation() -> None:
     assert VIEWS.keys() <= OPERATIONS.keys()
-    assert COMMANDS.keys() - VIEWS.keys() == {"space_export", "backup_download"}
+    assert OPERATIONS.keys() - VIEWS.keys() == {"space_export", "backup_download", "job_events"}
+
+
+def test_what_a_job_carries_out_can_fail_as_the_operation_says() -> None:
+    assert {name for name, one in OPERATIONS.items() if one.failures} == {"bank_consolidate"}
+    failures = OPERATIONS["bank_consolidate"].failures
+    assert (failures["llm_failed"], failures["store_unavailable"], failures["bank_busy"]) == (502, 503, 409)
+    assert {name for name, one in OPERATIONS.items() if one.is_stream} == {"job_events"}
+
+
+def test_a_word_of_pythons_own_is_an_option_like_any_other() -> None:
+    assert options(command_of(OPERATIONS["bank_diff"]))["from_"] == ["--from"]
 
 
 def test_an_operation_of_a_later_release_gets_a_command_by_itself() -> None:

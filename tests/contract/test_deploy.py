@@ -24,6 +24,8 @@ FORMS = {
     "s3": ["compose.yaml"],
     "local": ["compose.yaml", "compose.local.yaml"],
     "tls": ["compose.yaml", "compose.tls.yaml"],
+    "model": ["compose.yaml", "compose.model.yaml"],
+    "local with model": ["compose.yaml", "compose.local.yaml", "compose.model.yaml"],
 }
 MEGABYTE = 1024 * 1024
 
@@ -113,7 +115,7 @@ def weaknesses(understood: dict[str, Any]) -> list[str]:
             "privileged": "privileged" not in service,
         }
         found += [f"{name}: {word}" for word, is_so in wanted.items() if not is_so]
-    inner = set(understood["networks"]) - {"edge"}
+    inner = set(understood["networks"]) - {"edge", "model"}
     found += [f"{name}: not internal" for name in inner if not understood["networks"][name].get("internal")]
     return found
 
@@ -159,6 +161,32 @@ def test_the_object_store_is_reached_by_the_service_alone() -> None:
     services = config("s3")["services"]
     assert [name for name, service in services.items() if "store" in service["networks"]] == ["live-memory", "s3"]
     assert list(services["s3"]["networks"]) == ["store"]
+
+
+def test_only_the_form_with_a_model_has_a_way_out_and_only_for_the_service() -> None:
+    assert "model" not in config("s3")["networks"]
+    for form, inner in (("model", {"front", "store"}), ("local with model", {"front"})):
+        understood = config(form)
+        assert set(understood["services"]["live-memory"]["networks"]) == inner | {"model"}
+        assert [name for name, service in understood["services"].items() if "model" in service["networks"]] == [
+            "live-memory"
+        ]
+        assert not understood["networks"]["model"].get("internal")
+        assert "ports" not in understood["services"]["live-memory"]
+
+
+def test_the_key_of_the_model_is_a_file_and_its_address_is_given_by_the_operator(tmp_path: Path) -> None:
+    understood = config("model")
+    service = understood["services"]["live-memory"]
+    assert "LLMAAS_API_KEY" not in service["environment"]
+    assert "llmaas_api_key" in {secret["source"] for secret in service["secrets"]}
+    assert Path(understood["secrets"]["llmaas_api_key"]["file"]) == DEPLOY / "secrets" / "llmaas_api_key"
+    assert service["environment"]["LLMAAS_API_KEY_FILE"] == "/run/secrets/llmaas_api_key"
+    key = tmp_path / "llmaas_api_key"
+    key.write_text("a key\n", encoding="utf-8")
+    settings = Settings.for_tests(llmaas_api_url="https://llm.example.org/v1", llmaas_api_key_file=str(key))
+    assert settings.llmaas_api_key is not None
+    assert settings.llmaas_api_key.get_secret_value() == "a key"
 
 
 def test_the_local_form_has_no_object_store() -> None:

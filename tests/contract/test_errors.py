@@ -1,9 +1,10 @@
 """Every situation, on both faces: its number, its word, its code; and what an outage of the store looks like."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
@@ -12,16 +13,36 @@ from mcp import Client
 from mcp import types as t
 
 from app.api.body import MAX_BODY
+from app.bank.ledger import Spent, UsageDay
+from app.bank.store import sha256
+from app.bank.versions.revisions import MAX_BANK
 from app.catalogue import CATALOGUE
 from app.core.errors import NotFound, StoreUnavailable
+from app.core.settings import Uncovered
+from app.llm.scripted import ScriptedLLM
 from app.mcp.bridge import McpBridge
+from app.storage.store import Stored
 from app.tokens.models import Token
 from tests.conftest import BOOTSTRAP_KEY
-from tests.contract.walk import NAMES, SPACE, Service, described_in, document, failure_of, prepared, problem_of, serving
+from tests.contract.walk import (
+    NAMES,
+    SPACE,
+    STREAMS,
+    Service,
+    described_in,
+    document,
+    failure_of,
+    prepared,
+    problem_of,
+    serving,
+)
 
 Arrange = Callable[[Service], Awaitable[dict[str, Any] | None]]
 ABSENT: Final = "no-such-space"
+NO_JOB: Final = f"{SPACE}.{'0' * 16}"
 NO_BACKUP: Final = f"{SPACE}/2020-01-01T00-00-00"
+MIDNIGHT: Final = datetime(2026, 2, 1, tzinfo=UTC)
+"""When the day of these tests ends."""
 TWIN: Final = "sha256:" + "a" * 63
 
 
@@ -74,6 +95,48 @@ async def outage(service: Service) -> None:
     service.store.fail("get", key=f"{SPACE}/")
 
 
+async def a_bank_that_is_nearly_full(service: Service) -> None:
+    """One file behind the service's back, as large as all of them may be."""
+    key = f"{SPACE}/_bank.json"
+    found = await service.store.inner.get(key)
+    assert isinstance(found, Stored)
+    head = json.loads(found.body)
+    content = "x" * (MAX_BANK - 1_000)
+    file = {**head["files"]["decisions.md"], "content": content, "sha256": sha256(content), "bytes": len(content)}
+    head["files"]["large.md"] = file
+    await service.store.put(key, json.dumps(head).encode())
+
+
+async def always_overtaken(service: Service) -> None:
+    """Somebody else changes the space just before each change of it."""
+    key = f"{SPACE}/_bank.json"
+
+    async def overtake(method: str, changed: str) -> None:
+        if (method, changed) == ("replace", key):
+            found = await service.store.inner.get(key)
+            assert isinstance(found, Stored)
+            await service.store.inner.put(key, found.body + b" ")
+
+    service.store.before = overtake
+
+
+async def the_end_is_near(service: Service) -> None:
+    """The process has been told to end."""
+    service.services.jobs.drain()
+
+
+async def a_model_that_fails(service: Service) -> None:
+    """It never answers, and without it nothing is filed."""
+    await service.go_on(llm=ScriptedLLM(), consolidation_on_uncovered=Uncovered.LEAVE)
+
+
+async def nothing_left_to_spend(service: Service) -> None:
+    """The space has had its one call of today, and without a model nothing is filed."""
+    await service.go_on(llm=ScriptedLLM(), consolidation_on_uncovered=Uncovered.LEAVE, llm_daily_calls=1)
+    day = UsageDay(day=service.clock.now().date().isoformat(), total=Spent(calls=1))
+    await service.store.create(f"{SPACE}/_usage/{day.day}.json", day.model_dump_json().encode())
+
+
 CASES: Final = (
     Case("invalid_input", 422, "error", "live_note", {"category": "gossip"}),
     Case("invalid_space_id", 422, "error", "live_read", {"space_id": "-not-an-id"}),
@@ -83,7 +146,15 @@ CASES: Final = (
     Case("confirmation_required", 422, "error", "space_delete", {"confirm": False}),
     Case("confirmation_required", 422, "error", "backup_delete", {"confirm": False}),
     Case("confirmation_required", 422, "error", "backup_restore", {"confirm": False}),
+    Case("confirmation_required", 422, "error", "bank_delete", {"confirm": False}),
+    Case("confirmation_required", 422, "error", "admin_delete_token", {"confirm": False}),
+    Case("invalid_input", 422, "error", "bank_revert", {"version": None}),
+    Case("invalid_input", 422, "error", "bank_write", {"filename": "a.txt"}),
+    Case("invalid_cursor", 422, "error", "bank_history", {"cursor": "never given"}),
+    Case("invalid_token_hash", 422, "error", "admin_delete_token", {"token_hash": "sha256:0123"}),
     Case("forbidden", 403, "error", "live_read", {}, "read,write", "elsewhere"),
+    Case("forbidden", 403, "error", "job_get", {}, "read,write", "elsewhere"),
+    Case("not_your_job", 403, "error", "job_cancel", {}, "read,write"),
     Case("read_required", 403, "error", "live_read", {}, "write"),
     Case("write_required", 403, "error", "live_note", {}, "read"),
     Case("admin_required", 403, "error", "admin_gc_notes", {}, "read,write"),
@@ -92,6 +163,22 @@ CASES: Final = (
     Case("space_not_found", 404, "not_found", "space_rules", {"space_id": ABSENT}),
     Case("space_not_found", 404, "not_found", "bank_consolidate", {"space_id": ABSENT}),
     Case("space_not_found", 404, "not_found", "bank_read", {"space_id": ABSENT}),
+    Case("space_not_found", 404, "not_found", "space_update", {"space_id": ABSENT}),
+    Case("space_not_found", 404, "not_found", "bank_history", {"space_id": ABSENT}),
+    Case("space_not_found", 404, "not_found", "bank_write", {"space_id": ABSENT}),
+    Case("space_not_found", 404, "not_found", "bank_revert", {"space_id": ABSENT}),
+    Case("rules_version_not_found", 404, "not_found", "space_rules", {"sha256": "0" * 64}),
+    Case("version_not_found", 404, "not_found", "bank_read_all", {"as_of": "99"}),
+    Case("version_not_found", 404, "not_found", "bank_list", {"as_of": "99"}),
+    Case("version_not_found", 404, "not_found", "bank_read", {"as_of": "99"}),
+    Case("version_not_found", 404, "not_found", "bank_diff", {"to": "99"}),
+    Case("version_not_found", 404, "not_found", "bank_revert", {"version": 99}),
+    Case("version_not_found", 404, "not_found", "bank_write", {"if_version": 99}),
+    Case("filed_note_not_found", 404, "not_found", "bank_note", {"note_id": "never-written.md"}),
+    Case("file_not_found", 404, "not_found", "bank_delete", {"filename": "no/such/file.md"}),
+    Case("job_not_found", 404, "not_found", "job_get", {"job_id": NO_JOB}),
+    Case("job_not_found", 404, "not_found", "job_cancel", {"job_id": NO_JOB}),
+    Case("token_not_found", 404, "not_found", "admin_delete_token", {"token_hash": "sha256:" + "0" * 64}),
     Case("rules_not_found", 404, "not_found", "space_rules", {}, arrange=no_rules),
     Case("file_not_found", 404, "not_found", "bank_read", {"filename": "no/such/file.md"}),
     Case("backup_not_found", 404, "not_found", "backup_download", {"backup_id": NO_BACKUP}),
@@ -99,16 +186,26 @@ CASES: Final = (
     Case("token_not_found", 404, "not_found", "admin_revoke_token", {"token_hash": "sha256:" + "0" * 64}),
     Case("space_exists", 409, "already_exists", "space_create", {}),
     Case("restore_target_exists", 409, "error", "backup_restore", {}),
+    Case("file_name_taken", 409, "already_exists", "bank_write", {"filename": "Decisions.md"}),
+    Case("stale_version", 412, "conflict", "bank_write", {"filename": "decisions.md", "if_version": 0}),
+    Case("stale_version", 412, "conflict", "bank_delete", {"if_version": 0}),
+    Case("space_contended", 409, "conflict", "space_update", {}, arrange=always_overtaken),
+    Case("space_contended", 409, "conflict", "space_update_rules", {}, arrange=always_overtaken),
+    Case("bank_busy", 409, "conflict", "bank_write", {}, arrange=always_overtaken),
+    Case("bank_full", 413, "error", "bank_write", {"content": "x" * 2_000}, arrange=a_bank_that_is_nearly_full),
+    Case("budget_spent", 429, "error", "bank_consolidate", {}, arrange=nothing_left_to_spend),
+    Case("llm_failed", 502, "error", "bank_consolidate", {}, arrange=a_model_that_fails),
+    Case("shutting_down", 503, "error", "bank_consolidate", {}, arrange=the_end_is_near),
     Case("backup_damaged", 409, "error", "backup_restore", {}, arrange=damage),
     Case("damaged_document", 503, "error", "live_read", {}, arrange=half_a_head),
     Case("store_unavailable", 503, "error", "live_read", {}, arrange=outage),
     Case("internal_error", 500, "error", "live_read", {}, arrange=a_bug),
 )
-RACES: Final = frozenset({
-    "space_busy", "space_changing", "backup_busy", "bank_busy", "commit_unknown", "token_busy",
-})  # fmt: skip
+RACES: Final = frozenset({"space_busy", "space_changing", "backup_busy", "commit_unknown", "token_busy"})
 """Proved beside the code that meets them."""
-BELOW: Final = frozenset({"unauthenticated", "unknown_field", "consolidation_running", "too_large"})
+BELOW: Final = frozenset({
+    "unauthenticated", "unknown_field", "consolidation_running", "cancelled", "interrupted", "too_large",
+})  # fmt: skip
 
 
 def test_every_declared_situation_is_met_somewhere() -> None:
@@ -136,19 +233,36 @@ async def test_a_situation_is_told_alike_on_both_faces(case: Case) -> None:
         assert error["details"].get("errors", []) == problem["errors"]
         assert tool.result is not None
         attached = tool.result["_meta"]["live-memory/problem"]
-        waits = {"retry_after": 2} if case.status == 503 else {}
-        assert attached == problem | waits | {"request_id": tool.headers["x-request-id"]}
+        own = {"request_id": tool.headers["x-request-id"]}
+        if "job_id" in problem:
+            assert attached["job_id"] != problem["job_id"], "each call has a job of its own"
+            own["job_id"] = attached["job_id"]
+        waits = {"retry_after": int(rest.headers["retry-after"])} if case.status in {429, 503} else {}
+        assert attached == problem | waits | own
+        await check_words(service, case, problem, waits)
         if case.code == "internal_error":
             assert "inside" not in rest.text + tool.body
-        for word in ("write", "admin"):
-            if case.code == f"{word}_required":
-                assert word in error["message"]
-                assert "permission" in error["message"]
-        if case.code == "other_agent":
-            assert "admin" in error["message"]
-        if case.status in {403, 404} or case.code == "space_exists":
-            named = next((str(value) for value in case.change.values()), "")
-            assert named in error["message"]
+
+
+async def check_words(service: Service, case: Case, problem: Mapping[str, Any], waits: Mapping[str, int]) -> None:
+    """What a caller needs to know of a situation is in its words."""
+    detail = problem["detail"]
+    for word in ("write", "admin"):
+        if case.code == f"{word}_required":
+            assert word in detail
+            assert "permission" in detail
+    if case.code in {"other_agent", "not_your_job"}:
+        assert "admin" in detail
+    if case.status in {403, 404} or case.code == "space_exists":
+        assert next((str(value) for value in case.change.values()), "") in detail
+    if case.code == "shutting_down":
+        assert waits == {"retry_after": 5}
+    if case.code == "budget_spent":
+        assert waits["retry_after"] == (MIDNIGHT - service.clock.now()).total_seconds()
+    if case.code in {"budget_spent", "llm_failed"}:
+        assert problem["notes_remaining"] == 1
+        job = (await service.rest("job_get", {"job_id": problem["job_id"]})).json()
+        assert (job["state"], job["result"]["code"]) == ("done", case.code)
 
 
 async def test_without_a_token_the_transport_itself_says_so() -> None:
@@ -195,6 +309,49 @@ async def test_a_second_consolidation_meets_the_first() -> None:
             done = (await first).json()
         assert (done["status"], done["notes_processed"]) == ("ok", 1)
         assert problem["job_id"] == done["job_id"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "word", "state"),
+    [("cancelled", 409, "conflict", "cancelled"), ("interrupted", 503, "error", "interrupted")],
+)
+@pytest.mark.parametrize("face", ["rest", "tool"])
+async def test_who_waits_for_work_that_is_stopped_is_told_so(
+    code: str, status: int, word: str, state: str, face: str
+) -> None:
+    async with prepared() as service:
+        reached, released = asyncio.Event(), asyncio.Event()
+
+        async def hold(method: str, key: str) -> None:
+            if method == "list" and key == f"{SPACE}/live/":
+                reached.set()
+                await released.wait()
+
+        service.store.before = hold
+        async with asyncio.timeout(10):
+            waiting = asyncio.create_task(
+                service.rest("bank_consolidate") if face == "rest" else service.tool("bank_consolidate")
+            )
+            await reached.wait()
+            (work,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("job ")]
+            job_id = work.get_name().removeprefix("job ")
+            if code == "cancelled":
+                assert (await service.rest("job_cancel", {"job_id": job_id})).json()["state"] == "running"
+            else:
+                work.cancel()
+            released.set()
+            answer: Any = await waiting
+            await service.services.runner.idle()
+        if face == "rest":
+            problem_of(answer, status, code)
+        else:
+            failure_of(answer, word, code)
+        service.store.before = None
+        job = (await service.rest("job_get", {"job_id": job_id})).json()
+        assert (job["state"], job["result"]["status"], job["result"]["code"]) == (state, "error", code)
+        # Nothing was lost by it.
+        again = (await service.rest("bank_consolidate")).json()
+        assert (again["status"], again["notes_processed"]) == ("ok", 1)
 
 
 async def test_a_request_has_a_largest_size() -> None:
@@ -255,7 +412,9 @@ async def test_an_outage_of_the_store_never_looks_like_an_answer(name: str) -> N
             ["get", "list", "create", "replace", "put", "delete", "delete_many", "copy"], lasting=True
         )
         service.clock.advance(timedelta(seconds=30))
-        rest, tool = await service.rest(name, token=who.token), await service.tool(name, token=who.token)
+        rest, tool = await service.rest(name, token=who.token), None
+        if name not in STREAMS:
+            tool = await service.tool(name, token=who.token)
         if name == "system_about":
             assert rest.is_success
             return
@@ -265,12 +424,14 @@ async def test_an_outage_of_the_store_never_looks_like_an_answer(name: str) -> N
             assert rest.json()["spaces_count"] == -1
         else:
             problem_of(rest, 503, StoreUnavailable.code())
-            failure_of(tool, "error", StoreUnavailable.code())
+            if tool is not None:
+                failure_of(tool, "error", StoreUnavailable.code())
         service.store.heal()
         service.clock.advance(timedelta(seconds=30))
         again = await service.rest(name, token=who.token)
         assert again.is_success, again.text
-        assert again.json()["status"] != "degraded"
+        if name not in STREAMS:
+            assert again.json()["status"] != "degraded"
 
 
 async def test_a_stranger_is_not_called_one_while_the_registry_cannot_be_read() -> None:
@@ -287,7 +448,8 @@ async def test_a_stranger_is_not_called_one_while_the_registry_cannot_be_read() 
 
 READS: Final = (
     "space_list", "space_info", "space_rules", "space_summary", "space_export", "live_read", "live_search",
-    "bank_read", "bank_read_all", "bank_list", "backup_list", "backup_download", "admin_list_tokens",
+    "bank_read", "bank_read_all", "bank_list", "bank_history", "bank_diff", "bank_note", "job_get", "backup_list",
+    "backup_download", "admin_list_tokens",
 )  # fmt: skip
 
 

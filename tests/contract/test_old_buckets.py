@@ -15,7 +15,7 @@ import pytest
 
 from app.backups.errors import BackupNotFound, RestoreTargetExists
 from app.bank.history import HistoryStore
-from app.bank.models import CommitKind
+from app.bank.models import CommitKind, Consolidate
 from app.bootstrap import Services, build_services
 from app.core.errors import Situation
 from app.core.settings import Settings
@@ -165,7 +165,7 @@ async def test_the_bytes_of_an_unreadable_file_stay_in_the_history_when_it_is_ed
     bucket = bucket_of_0_2()
     bucket["alpha/bank/decisions.md"] = LATIN
     await plant(store.inner, bucket)
-    done = await services.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+    done = await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
 
     head = (await services.spaces.open("alpha")).head
     first = await HistoryStore(store).read(head.parent or "")
@@ -200,7 +200,7 @@ async def test_half_made_and_damaged_spaces_open_with_what_they_have(odd: Servic
     with pytest.raises(RulesNotFound):
         await odd.spaces.rules("zombie")
     await a_note(odd, "It lives.", space_id="damaged")
-    assert (await odd.bank.consolidate("damaged", "", caller=ADMIN, progress=silent)).notes_processed == 1
+    assert (await odd.bank.consolidate("damaged", Consolidate(), caller=ADMIN, progress=silent)).notes_processed == 1
 
 
 async def test_a_note_of_any_shape_is_read_and_none_stops_the_others(odd: Services) -> None:
@@ -229,13 +229,13 @@ async def test_a_note_of_any_shape_is_read_and_none_stops_the_others(odd: Servic
     searched = await odd.notes.search("beta", NotesQuery(text="dashes"))
     assert {one.filename[-11:-3] for one in searched.notes} == {"00000003", "00000004"}
 
-    done = await odd.bank.consolidate("beta", "", caller=ADMIN, progress=silent)
+    done = await odd.bank.consolidate("beta", Consolidate(), caller=ADMIN, progress=silent)
     assert (done.status, done.notes_processed) == ("ok", len(ODD_NOTES))
     assert (await odd.notes.read("beta", NotesQuery())).notes == []
 
 
 async def test_the_notes_of_a_name_belong_to_the_token_of_that_name(old: Services) -> None:
-    done = await old.bank.consolidate("alpha", "", caller=a_caller("cline-dev"), progress=silent)
+    done = await old.bank.consolidate("alpha", Consolidate(), caller=a_caller("cline-dev"), progress=silent)
 
     assert done.notes_processed == 1
     assert (await old.notes.read("alpha", NotesQuery())).matched == 2
@@ -303,7 +303,7 @@ async def test_an_outage_never_makes_an_old_space_look_empty(old: Services, stor
 async def test_an_older_tool_reads_what_the_service_has_written(old: Services, store: FaultyStore) -> None:
     await a_note(old, "Line one.\n---\nLine three, #99.", category="issue", tags="a---b,\u00e9t\u00e9",
                  caller=a_caller('Zo\u00e9-"dev"---x'))  # fmt: skip
-    await old.bank.consolidate("alpha", "", caller=a_caller("cline-dev"), progress=silent)
+    await old.bank.consolidate("alpha", Consolidate(), caller=a_caller("cline-dev"), progress=silent)
     await rolled_forward(old, "alpha")
 
     reader = OldReader(await snapshot(store.inner))
@@ -442,7 +442,7 @@ async def test_a_loser_leaves_the_record_that_the_winner_has_built_upon(store: F
     async def overtake(method: str, key: str) -> None:
         if (method, key) == ("create", "alpha/_bank.json"):
             store.before = None
-            await fast.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+            await fast.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
 
     store.before = overtake
     head = (await slow.spaces.open("alpha")).head
@@ -520,7 +520,9 @@ async def test_an_old_backup_brings_its_space_back(odd: Services, store: FaultyS
     assert json.loads(now["beta/_meta.json"])["graph_memory"] == json.loads(objects["beta/_meta.json"])["graph_memory"]
     (listed,) = (await odd.backups.list("beta", caller=a_caller("r", "read"), limit=500, cursor="")).backups
     assert listed.legacy
-    assert (await odd.bank.consolidate("beta", "", caller=ADMIN, progress=silent)).notes_processed == len(ODD_NOTES)
+    assert (await odd.bank.consolidate("beta", Consolidate(), caller=ADMIN, progress=silent)).notes_processed == len(
+        ODD_NOTES
+    )
 
 
 async def test_what_an_old_deletion_has_left_is_not_mixed_into_a_restored_space(

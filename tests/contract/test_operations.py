@@ -1,5 +1,6 @@
 """What is promised of each operation: its name, its address, its words, and that its example succeeds."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,16 @@ import pytest
 from app.catalogue import CATALOGUE
 from app.core.operation import Effect, Operation
 from app.core.routing import API_PREFIX
+from app.core.settings import Settings, StoreKind, ToolSet
+from app.main import create
+from app.mcp.bridge import tool_documents
 from tests.contract.walk import (
+    BESIDE,
+    CORE,
     NAMES,
+    STREAMS,
     TABLE,
+    TOOLS,
     Service,
     described_in,
     document,
@@ -25,7 +33,9 @@ from tests.contract.walk import (
 )
 
 DECLARED: Final[Mapping[str, Operation]] = {one.name: one for noun in CATALOGUE for one in noun.declared}
+DRAFT: Final = jsonschema.Draft202012Validator
 EACH: Final = pytest.mark.parametrize("name", NAMES)
+EACH_TOOL: Final = pytest.mark.parametrize("name", TOOLS)
 
 FIELDS: Final[Mapping[str, str]] = {
     "system_health": "status service_name version uptime_seconds services services.s3.status services.s3.bucket "
@@ -65,13 +75,52 @@ FIELDS: Final[Mapping[str, str]] = {
     "admin_revoke_token": "status message",
     "admin_update_token": "status message",
     "admin_gc_notes": "status max_age_days cutoff_date spaces total_old_notes total_old_size mode message",
+    "system_whoami": "status name client_name auth_type is_admin permissions space_ids allowed_spaces token_hash "
+    "created_at expires_at last_used_at",
+    "space_update": "status space_id description owner updated_fields message",
+    "space_update_rules": "status space_id rules_size rules_sha256 previous_sha256 warnings",
+    "bank_history": "status space_id version versions.version versions.kind versions.actor versions.at "
+    "versions.files_changed versions.notes_filed versions.undoes has_more next_cursor",
+    "bank_diff": "status space_id from_version to_version files.filename files.change files.diff notes_filed",
+    "bank_note": "status space_id version filename timestamp agent category tags content",
+    "bank_write": "status space_id filename action size version",
+    "bank_delete": "status space_id filename files_deleted version",
+    "bank_revert": "status space_id mode kind undone version files_changed conflicts.filename conflicts.reason "
+    "notes_requeued notes_kept",
+    "bank_repair": "status space_id mode files_scanned files_ok files_to_repair duplicates_found repairs.filename "
+    "repairs.becomes message",
+    "job_get": "status job_id space_id kind actor state created_at started_at ended_at progress.done progress.total "
+    "progress.message cancel_requested result last_event calls_total",
+    "job_cancel": "status job_id space_id state message",
+    "admin_delete_token": "status name token_hash message remaining",
+    "admin_purge_tokens": "status mode deleted remaining tokens message",
 }
 """What existing clients read of each result; `a.b` is the field `b` of the object, or of each item, in `a`."""
 
 
-def test_there_are_the_26_operations_and_no_other() -> None:
-    assert len(TABLE) == 26
-    assert sorted(one.name for noun in CATALOGUE for one in noun.declared if one.core) == sorted(TABLE)
+def test_there_are_the_26_operations_and_those_beside_them_and_no_other() -> None:
+    assert len(CORE) == 26
+    assert sorted(one.name for one in DECLARED.values() if one.core) == sorted(CORE)
+    assert sorted(one.name for one in DECLARED.values() if not one.core) == sorted(BESIDE)
+    assert {one.name for one in DECLARED.values() if one.is_stream} == STREAMS
+    assert len(DECLARED) == sum(len(noun.declared) for noun in CATALOGUE)
+
+
+def test_only_what_is_asked_for_is_a_tool() -> None:
+    listed = {}
+    for chosen in ToolSet:
+        app = create(Settings.for_tests(live_memory_store=StoreKind.MEMORY, mcp_tools=chosen))
+        listed[chosen] = [tool["name"] for tool in tool_documents(app.state.bridge)]
+    default = create(Settings.for_tests(live_memory_store=StoreKind.MEMORY))
+    assert [tool["name"] for tool in tool_documents(default.state.bridge)] == listed[ToolSet.CORE]
+    assert sorted(listed[ToolSet.CORE]) == sorted(CORE)
+    assert sorted(listed[ToolSet.FULL]) == sorted(TOOLS)
+
+
+@pytest.mark.parametrize(("names", "most"), [(CORE, 66_000), (TOOLS, 105_000)], ids=["core", "full"])
+def test_the_list_of_tools_leaves_a_model_room(names: tuple[str, ...], most: int) -> None:
+    listed = json.dumps([tools()[name] for name in names], ensure_ascii=False)
+    assert len(listed.encode()) < most
 
 
 def test_each_operation_id_is_unique_and_the_name_of_an_operation() -> None:
@@ -102,9 +151,10 @@ def test_it_is_described_in_sentences(name: str) -> None:
     described = described_in(document(), operation)
     assert described["summary"] == operation.title
     assert described["description"].rstrip().endswith((".", "?"))
-    assert tools()[name]["title"] == operation.title.rstrip(".")
-    assert operation.title in tools()[name]["description"]
     assert len(described["tags"]) == 1
+    if name not in STREAMS:
+        assert tools()[name]["title"] == operation.title.rstrip(".")
+        assert operation.title in tools()[name]["description"]
 
 
 @EACH
@@ -113,11 +163,13 @@ def test_what_reads_is_a_get_and_what_deletes_has_no_body(name: str) -> None:
     assert (operation.effect is Effect.READS) == (operation.method == "GET")
     if operation.method in {"GET", "DELETE"}:
         assert "requestBody" not in described_in(document(), operation)
-    hints = tools()[name]["annotations"]
+    hints = described_in(document(), operation)["x-mcp"]["annotations"]
+    if name not in STREAMS:
+        assert tools()[name]["annotations"] == hints
     assert hints == {
         "readOnlyHint": operation.method == "GET",
         "destructiveHint": operation.effect in {Effect.REWRITES, Effect.DELETES},
-        "idempotentHint": operation.method in {"GET", "DELETE"},
+        "idempotentHint": operation.method in {"GET", "PUT", "DELETE"},
         "openWorldHint": False,
     }
 
@@ -135,7 +187,8 @@ def arguments_of(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def test_no_two_arguments_have_the_same_name(name: str) -> None:
     counted = Counter(argument for argument, _ in arguments_of(name))
     assert [argument for argument, times in counted.items() if times > 1] == []
-    assert counted.keys() == tools()[name]["inputSchema"]["properties"].keys()
+    if name not in STREAMS:
+        assert counted.keys() == tools()[name]["inputSchema"]["properties"].keys()
 
 
 @EACH
@@ -168,7 +221,7 @@ def unbounded(where: str, schema: Mapping[str, Any]) -> list[str]:
     return found
 
 
-@EACH
+@EACH_TOOL
 def test_every_field_of_its_result_is_described(name: str) -> None:
     assert undescribed(success_schema(DECLARED[name])) == []
     assert success_schema(DECLARED[name])["type"] == "object"
@@ -185,7 +238,7 @@ def undescribed(schema: Mapping[str, Any], where: str = "") -> list[str]:
     return found
 
 
-@EACH
+@EACH_TOOL
 def test_its_result_has_the_fields_that_clients_read(name: str) -> None:
     schema = success_schema(DECLARED[name])
     assert [path for path in FIELDS[name].split() if not has_field(schema, path.split("."))] == []
@@ -201,15 +254,15 @@ def has_field(schema: Mapping[str, Any], path: list[str]) -> bool:
     return False
 
 
-@EACH
+@EACH_TOOL
 def test_its_example_is_valid(name: str) -> None:
     operation = DECLARED[name]
     schema = {**tools()[name]["inputSchema"], "additionalProperties": False}
-    jsonschema.validate(dict(operation.example), schema, jsonschema.Draft202012Validator)
+    jsonschema.validate(dict(operation.example), schema, DRAFT)
     assert tools()[name]["inputSchema"].get("examples", [{}]) == [dict(operation.example)]
 
 
-@EACH
+@EACH_TOOL
 async def test_its_example_succeeds_with_a_json_object(name: str) -> None:
     operation = DECLARED[name]
     async with prepared(name) as service:
@@ -217,12 +270,22 @@ async def test_its_example_succeeds_with_a_json_object(name: str) -> None:
     assert answer.status_code == operation.status_code, answer.text
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
-    jsonschema.validate(body, success_schema(operation), jsonschema.Draft202012Validator)
+    jsonschema.validate(body, success_schema(operation), DRAFT)
     assert undeclared(body, success_schema(operation)) == []
     if name != "system_health":
         assert body["status"] == {201: "created", 200: "ok"}[operation.status_code] or (
-            (name.endswith("_delete"), body["status"]) == (True, "deleted")
+            (operation.effect is Effect.DELETES, body["status"]) == (True, "deleted")
         )
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+async def test_the_example_of_a_stream_is_one_that_ends(name: str) -> None:
+    async with prepared() as service:
+        answer = await service.rest(name)
+        asked = await service.tool(name)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert "\nevent: done\ndata: {" in answer.text
+    assert asked.is_error
 
 
 def undeclared(value: object, schema: Mapping[str, Any], where: str = "") -> list[str]:
@@ -238,6 +301,44 @@ def undeclared(value: object, schema: Mapping[str, Any], where: str = "") -> lis
             return [fault for item in value for fault in undeclared(item, whole["items"], f"{where}[].")]
         case _:
             return []
+
+
+class TestNotWaiting:
+    """`bank_consolidate` of a caller who has something else to do."""
+
+    async def test_over_rest_it_is_accepted_with_the_place_to_ask(self) -> None:
+        async with prepared() as service:
+            answer = await service.rest("bank_consolidate", {"space_id": "project-alpha", "wait": False})
+            accepted = answer.json()
+            await service.services.runner.idle()
+            headers = {"Authorization": answer.request.headers["authorization"]}
+            job = (await service.http.get(answer.headers["location"], headers=headers)).json()
+        assert (answer.status_code, accepted["status"]) == (202, "accepted")
+        assert answer.headers["location"] == f"/api/v1/jobs/{accepted['job_id']}"
+        jsonschema.validate(accepted, success_schema(DECLARED["bank_consolidate"]), DRAFT)
+        assert (job["job_id"], job["state"], job["result"]["notes_processed"]) == (accepted["job_id"], "done", 1)
+        jsonschema.validate(job["result"], success_schema(DECLARED["bank_consolidate"]), DRAFT)
+
+    async def test_a_tool_gets_a_plain_result(self) -> None:
+        async with prepared() as service:
+            answer = await service.tool("bank_consolidate", {"space_id": "project-alpha", "wait": False})
+            await service.services.runner.idle()
+            assert not answer.is_error
+            accepted = answer.structured or {}
+            assert json.loads(answer.text) == accepted
+            job = (await service.tool("job_get", {"job_id": accepted["job_id"]})).structured or {}
+        assert accepted["status"] == "accepted"
+        jsonschema.validate(accepted, tools()["bank_consolidate"]["outputSchema"], DRAFT)
+        assert (job["state"], job["result"]["status"]) == ("done", "ok")
+
+    async def test_a_plan_changes_nothing(self) -> None:
+        async with prepared() as service:
+            before = await service.contents()
+            answer = await service.rest("bank_consolidate", {"space_id": "project-alpha", "dry_run": True})
+            tool = await service.tool("bank_consolidate", {"space_id": "project-alpha", "dry_run": True})
+            assert await service.contents() == before
+        assert (answer.status_code, answer.json()["status"], answer.json()["notes_remaining"]) == (200, "planned", 1)
+        assert tool.structured == answer.json()
 
 
 class TestCollectingGarbage:

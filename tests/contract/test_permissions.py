@@ -1,7 +1,7 @@
 """Each operation, each kind of caller, each face: allowed exactly when promised, and a refusal changes nothing."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final
 
 import httpx
 import pytest
@@ -15,7 +15,9 @@ from tests.contract.walk import (
     FOREIGN,
     NAMES,
     SPACE,
+    STREAMS,
     TABLE,
+    TOOLS,
     Place,
     Service,
     Who,
@@ -51,14 +53,17 @@ def refusal(name: str, who: Who) -> str | None:
         return None
     if not who.permissions:
         return "unauthenticated"
-    if "admin" in who.permissions:
+    if "admin" in who.permissions or row.permission == "any":
         return None
     lacks = row.permission not in who.permissions
     foreign = row.place is not Place.NOWHERE and who.spaces is not None and SPACE not in who.spaces
     # A space in the path is looked at first, so that a stranger never learns of one; that of a query comes later.
     if foreign and (row.place is not Place.QUERY or not lacks):
         return "forbidden"
-    return f"{row.permission}_required" if lacks else None
+    if lacks:
+        return f"{row.permission}_required"
+    # The job of the example was started by the administrator.
+    return "not_your_job" if name == "job_cancel" else None
 
 
 NUMBERS: Final[Mapping[str, int]] = {
@@ -67,6 +72,7 @@ NUMBERS: Final[Mapping[str, int]] = {
     "read_required": 403,
     "write_required": 403,
     "admin_required": 403,
+    "not_your_job": 403,
 }
 
 
@@ -90,10 +96,12 @@ async def test_what_is_not_allowed_is_refused_and_changes_nothing_and_all_else_i
         so_far = {"space_create": "space_exists", "backup_restore": "restore_target_exists"}
         for name, _ in in_order(allowed=True, who=who):
             rest = await service.rest(name, token=who.token)
-            assert rest.json().get("code", "") == so_far.get(name, ""), name
+            assert ("" if rest.is_success else rest.json()["code"]) == so_far.get(name, ""), name
         if "admin" in who.permissions:
             await service.prepare()
         for name, _ in in_order(allowed=True, who=who):
+            if name in STREAMS:
+                continue
             tool = await service.tool(name, token=who.token)
             assert (tool.error.get("code", "") if tool.is_error else "") == so_far.get(name, ""), name
 
@@ -101,6 +109,8 @@ async def test_what_is_not_allowed_is_refused_and_changes_nothing_and_all_else_i
 async def check_refused(service: Service, name: str, who: Who, code: str) -> None:
     """Both faces refuse, in the same words."""
     problem = problem_of(await service.rest(name, token=who.token), NUMBERS[code], code)
+    if name in STREAMS:
+        return
     answer = await service.tool(name, token=who.token)
     if code == "unauthenticated":
         assert answer.status == 401
@@ -124,14 +134,16 @@ async def test_the_cells_are_those_of_the_table() -> None:
         assert allowed(label) == public
     reads = {
         "space_list", "space_info", "space_rules", "space_summary", "space_export", "live_read", "live_search",
-        "bank_read", "bank_read_all", "bank_list", "backup_list", "backup_download",
+        "bank_read", "bank_read_all", "bank_list", "bank_history", "bank_diff", "bank_note", "job_get", "job_events",
+        "backup_list", "backup_download",
     }  # fmt: skip
-    writes = {"space_create", "live_note", "bank_consolidate", "backup_create"}
-    assert allowed("reader") == allowed("reader here") == public | reads
-    assert allowed("writer only") == public | writes
-    assert allowed("writer") == allowed("writer here") == public | reads | writes
-    assert allowed("reader elsewhere") == public | {"space_list"}
-    assert allowed("writer elsewhere") == public | {"space_list", "space_create"}
+    writes = {"space_create", "space_update", "live_note", "bank_consolidate", "backup_create"}
+    known = public | {"system_whoami"}
+    assert allowed("reader") == allowed("reader here") == known | reads
+    assert allowed("writer only") == known | writes
+    assert allowed("writer") == allowed("writer here") == known | reads | writes
+    assert allowed("reader elsewhere") == known | {"space_list"}
+    assert allowed("writer elsewhere") == known | {"space_list", "space_create"}
     assert allowed("admin") == allowed("admin elsewhere") == set(NAMES)
 
 
@@ -172,6 +184,9 @@ def weakened(name: str, permission: Permission) -> list[Operations]:
         ("admin_list_tokens", Permission.READ),
         ("live_note", Permission.READ),
         ("space_rules", Permission.PUBLIC),
+        ("bank_write", Permission.READ),
+        ("job_cancel", Permission.READ),
+        ("job_events", Permission.PUBLIC),
         ("", Permission.READ),
     ],
 )
@@ -208,6 +223,8 @@ async def test_a_foreign_space_is_forbidden_whether_or_not_it_exists(label: str)
             answers = [await service.rest(name, arguments, token=who.token) for arguments in (there, nowhere)]
             details = [problem_of(answer, 403, "forbidden")["detail"] for answer in answers]
             assert details[0].replace(SPACE, "no-such-space") == details[1]
+            if name in STREAMS:
+                continue
             results = [await service.tool(name, arguments, token=who.token) for arguments in (there, nowhere)]
             messages = [failure_of(result, "error", "forbidden")["message"] for result in results]
             assert messages == details
@@ -223,33 +240,37 @@ async def test_nothing_of_a_space_is_in_any_answer_to_a_token_of_another() -> No
             owner=f"{CANARY} owner",
         )
         await service.note(f"{CANARY} filed PostgreSQL", space_id=FOREIGN, category="decision")
-        await service.admin("bank_consolidate", space_id=FOREIGN)
+        job = await service.admin("bank_consolidate", space_id=FOREIGN)
         await service.note(f"{CANARY} waiting PostgreSQL", space_id=FOREIGN)
         backup = await service.admin("backup_create", space_id=FOREIGN, description=f"{CANARY} backup")
+        head = (await service.services.spaces.open(FOREIGN)).head
+        there = {
+            "backup_id": backup["backup_id"],
+            "job_id": job["job_id"],
+            "note_id": next(iter(head.note_refs)),
+            "filename": f"{CANARY}.md",
+        }
+        assert f"{CANARY}.md" in head.files
         who = await service.who("writer here", "read,write", SPACE)
-        answers = [text async for text in every_answer(service, who, str(backup["backup_id"]))]
+        answers = [text async for text in every_answer(service, who, there)]
         assert len(answers) > 100
         assert [text for text in answers if CANARY in text] == []
         # The control: to somebody who reaches both spaces, the same questions do tell.
         both = await service.who("writer", "read,write")
-        told = [text async for text in every_answer(service, both, str(backup["backup_id"]))]
+        told = [text async for text in every_answer(service, both, there)]
         assert len([text for text in told if CANARY in text]) > 10
 
 
-async def every_answer(service: Service, who: Who, foreign_backup: str) -> Any:
+async def every_answer(service: Service, who: Who, there: Mapping[str, str]) -> AsyncIterator[str]:
     """What each operation says of the own space, of the foreign one, and where it can, of all."""
     for name in NAMES:
         own = service.example(name)
         foreign = {
-            argument: foreign_backup
-            if argument == "backup_id"
-            else value.replace(SPACE, FOREIGN)
-            if isinstance(value, str)
-            else value
+            argument: there.get(argument, value.replace(SPACE, FOREIGN) if isinstance(value, str) else value)
             for argument, value in own.items()
         }
         for arguments in (own, foreign, foreign | {"space_id": ""}):
-            if "{space_id}" not in TABLE[name].route or arguments.get("space_id"):
+            if name in TOOLS and ("{space_id}" not in TABLE[name].route or arguments.get("space_id")):
                 yield (await service.tool(name, arguments, token=who.token)).body
         for arguments in (own, foreign):
             yield (await service.rest(name, arguments, token=who.token)).text

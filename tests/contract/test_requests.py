@@ -4,11 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from tests.contract.walk import NAMES, SPACE, Service, Who, prepared
+from tests.fakes.rounds import Rounds
 
 NOTES: Final = 100
 HEAD: Final = "get head"
@@ -16,6 +17,7 @@ VIEW: Final = "get view"
 REQUESTS: Final[Mapping[str, Mapping[str, int]]] = {
     "system_health": {},
     "system_about": {},
+    "system_whoami": {"get token": 1, "list usage": 1},
     "space_list": {"list spaces": 1, HEAD: 1, "list notes": 1},
     "space_info": {HEAD: 1, "get rules": 1, "list notes": 1},
     "space_rules": {HEAD: 1, "get rules": 1},
@@ -26,6 +28,11 @@ REQUESTS: Final[Mapping[str, Mapping[str, int]]] = {
     "bank_read": {HEAD: 1},
     "bank_read_all": {HEAD: 1},
     "bank_list": {HEAD: 1},
+    "bank_history": {HEAD: 1, "list record": 1, "get record": 1},
+    "bank_diff": {HEAD: 1},  # what it compares is in a record that never changes, and was read before
+    "bank_note": {HEAD: 1, "get record": 1},
+    "job_get": {"get job": 1},
+    "job_events": {"get job": 1},
     "backup_list": {"list backups": 1, "get manifest": 1, HEAD: 1},
     "backup_download": {"get manifest": 1, "get copy": 9},
     "admin_list_tokens": {"list token": 1, "get token": 2, "list usage": 1},
@@ -33,7 +40,11 @@ REQUESTS: Final[Mapping[str, Mapping[str, int]]] = {
 """What is only read, on a warm service."""
 CHANGES: Final[Mapping[str, Mapping[str, int]]] = {
     "live_note": {HEAD: 1, "create note": 1},
-    "admin_create_token": {"create token": 1},
+    "job_cancel": {"get job": 1},  # it is over
+    "bank_repair": {HEAD: 2, "get rules": 1},  # there is nothing to repair
+    "admin_create_token": {HEAD: 1, "create token": 1},  # the space that it is for is looked for
+    "admin_delete_token": {"get token": 2, "delete token": 1, "list token": 1},  # and those that are left are counted
+    "admin_purge_tokens": {"list token": 1, "get token": 2},
     "admin_revoke_token": {"get token": 1, "replace token": 1},
     "admin_update_token": {"get token": 1, "replace token": 1},
     "admin_gc_notes": {HEAD: 1, "list notes": 1},
@@ -48,10 +59,49 @@ CHANGES: Final[Mapping[str, Mapping[str, int]]] = {
 COMMITS: Final[Mapping[str, Mapping[str, int]]] = {
     "space_create": {"create head": 1},
     "bank_consolidate": {"replace head": 1, "create record": 1, "delete_many note": 1, "get note": 102},
-    "backup_create": {"create manifest": 2, "replace manifest": 1, "put copy": 109, "get note": 101},
+    "space_update": {"replace head": 1},
+    "space_update_rules": {"replace head": 1, "replace rules": 1},
+    "bank_write": {"replace head": 1, "create record": 1},
+    "bank_delete": {"replace head": 1, "create record": 1},
+    "bank_revert": {"replace head": 1, "create record": 1, "create note": 1},
+    "backup_create": {"create manifest": 2, "replace manifest": 1, "put copy": 8, "copy copy": 101, "get note": 0},
     "backup_restore": {"replace head": 3},
 }
 """The requests that decide, of operations that make others beside them: each file is copied, the view is written."""
+ROUND_TRIPS: Final[Mapping[str, int]] = {
+    "system_health": 0,
+    "system_about": 0,
+    "system_whoami": 2,
+    "space_create": 1,
+    "space_list": 3,
+    "space_info": 2,
+    "space_rules": 1,
+    "space_summary": 2,
+    "space_update": 2,
+    "space_update_rules": 5,
+    "space_delete": 9,
+    "live_note": 1,
+    "live_read": 2,
+    "live_search": 2,
+    "bank_read": 1,
+    "bank_read_all": 1,
+    "bank_list": 1,
+    "bank_history": 3,
+    "bank_diff": 1,
+    "bank_note": 2,
+    "bank_repair": 3,
+    "job_get": 1,
+    "job_cancel": 1,
+    "backup_create": 14,  # 101 notes in four: 32 are copied at once, and the frozen second was taken
+    "backup_delete": 5,
+    "admin_create_token": 2,  # the space first: a typo in its name is told
+    "admin_delete_token": 4,
+    "admin_purge_tokens": 2,
+    "admin_revoke_token": 2,
+    "admin_update_token": 2,
+    "admin_gc_notes": 2,
+}
+"""Requests of a warm service that wait for each other, before the answer: at 20 ms each, what its caller waits."""
 
 
 def kind_of(method: str, key: str) -> str:
@@ -65,6 +115,9 @@ def kind_of(method: str, key: str) -> str:
         (r"_system/.*", "system"),
         (r"[^/]+/_bank\.json", "head"),
         (r"[^/]+/_rules\.md", "rules"),
+        (r"[^/]+/_rules/.*", "former rules"),
+        (r"[^/]+/_jobs/.*", "job"),
+        (r"[^/]+/_lease\.json", "lease"),
         (r"[^/]+/_history/.*", "record"),
         (r"[^/]+/live/.+", "note"),
         (r"[^/]+/live/", "notes"),
@@ -101,13 +154,19 @@ def test_every_operation_is_counted() -> None:
     assert sorted([*REQUESTS, *CHANGES, *COMMITS]) == sorted(NAMES)
 
 
-async def counted(service: Service, name: str, who: Who) -> Counter[str]:
-    """The requests of one call, and of the work behind its answer."""
+async def asked(service: Service, name: str) -> dict[str, Any]:
+    """The arguments of a call, with what it needs made."""
     arguments = service.example(name)
     if name == "space_create":
         arguments["space_id"] = "project-gamma"
     if name == "backup_restore":
         await service.admin("space_delete", space_id=SPACE, confirm=True)
+    return arguments
+
+
+async def counted(service: Service, name: str, who: Who) -> Counter[str]:
+    """The requests of one call, and of the work behind its answer."""
+    arguments = await asked(service, name)
     service.store.forget_calls()
     answer = await service.rest(name, arguments, token=who.token)
     assert answer.is_success, answer.text
@@ -137,6 +196,17 @@ async def test_what_is_decided_is_decided_by_these_requests(name: str) -> None:
         # The rest follows the number of files, and never that of notes.
         beside = sum(times for kind, times in found.items() if kind not in {*COMMITS[name], "delete_many nothing"})
         assert beside <= 50, found
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+async def test_an_answer_takes_these_round_trips(name: str) -> None:
+    async with prepared() as service:
+        who = await warm(service)
+        arguments = await asked(service, name)
+        rounds = Rounds(service.store)
+        answer = await rounds.of(service.rest(name, arguments, token=who.token))
+        assert answer.is_success, answer.text
+        assert len(rounds.rounds) == ROUND_TRIPS[name], rounds.rounds
 
 
 async def test_a_token_is_looked_up_again_after_five_seconds_and_not_before() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from botocore.endpoint_provider import EndpointProvider as RulesetProvider
 
 from app.core.clock import SystemClock
 from app.core.errors import StoreUnavailable
@@ -217,6 +218,24 @@ class TestConnections:
             assert await store.get("connections/b") is None
             with pytest.raises(StoreUnavailable):
                 await stalled
+
+    async def test_an_address_is_worked_out_once_whatever_the_key(self, moto: S3Server) -> None:
+        worked_out = RulesetProvider.resolve_endpoint.cache_info
+        async with observed(moto) as (store, proxy):
+            await store.put("s/first", b"1")
+            before = worked_out().misses
+            for number in range(5):
+                await store.put(f"s/{number}", b"1")
+            assert worked_out().misses == before
+            assert [seen.path.rpartition("/")[2] for seen in proxy.requests("PUT")] == ["first", *"01234"]
+
+    async def test_the_sdk_by_itself_would_work_it_out_anew(self, moto: S3Server) -> None:
+        worked_out = RulesetProvider.resolve_endpoint.cache_info
+        async with FaultProxy(moto.endpoint).opened() as proxy, usual(proxy, moto) as client:
+            before = worked_out().misses
+            for number in range(5):
+                await client.put_object(Bucket=BUCKET, Key=f"s/{number}", Body=b"1")
+            assert worked_out().misses >= before + 5
 
     async def test_the_bucket_is_in_the_path(self, moto: S3Server) -> None:
         async with observed(moto) as (store, proxy):

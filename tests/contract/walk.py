@@ -1,8 +1,8 @@
-"""A service in this process on which each of the 26 operations can be called as its example says, on both faces."""
+"""A service in this process on which each operation can be called as its example says, on both faces."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -16,7 +16,8 @@ from app.api.app import LiveMemory
 from app.bootstrap import Services, build_services
 from app.core.identity import Caller
 from app.core.operation import Operation
-from app.core.settings import Settings
+from app.core.settings import Settings, ToolSet
+from app.llm.client import LLM
 from app.main import assemble
 from app.mcp.bridge import tool_documents
 from app.storage.memory import MemoryStore
@@ -43,6 +44,8 @@ class Place(Enum):
     QUERY = "query"
     BACKUP = "backup"
     """In the first part of the backup's id."""
+    JOB = "job"
+    """In the first part of the job's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,13 @@ def _row(route: str, status: int, permission: str, place: Place = Place.NOWHERE)
 TABLE: Final[Mapping[str, Row]] = {
     "system_health": _row("GET /system/health", 200, "public"),
     "system_about": _row("GET /system/about", 200, "public"),
+    "system_whoami": _row("GET /system/whoami", 200, "any"),
     "space_create": _row("POST /spaces", 201, "write"),
     "space_list": _row("GET /spaces", 200, "read"),
     "space_info": _row("GET /spaces/{space_id}", 200, "read", Place.PATH),
     "space_rules": _row("GET /spaces/{space_id}/rules", 200, "read", Place.PATH),
+    "space_update": _row("PATCH /spaces/{space_id}", 200, "write", Place.PATH),
+    "space_update_rules": _row("PUT /spaces/{space_id}/rules", 200, "admin", Place.PATH),
     "space_summary": _row("GET /spaces/{space_id}/summary", 200, "read", Place.PATH),
     "space_export": _row("GET /spaces/{space_id}/export", 200, "read", Place.PATH),
     "space_delete": _row("DELETE /spaces/{space_id}", 200, "admin", Place.PATH),
@@ -76,6 +82,16 @@ TABLE: Final[Mapping[str, Row]] = {
     "bank_read_all": _row("GET /spaces/{space_id}/bank", 200, "read", Place.PATH),
     "bank_list": _row("GET /spaces/{space_id}/bank/files", 200, "read", Place.PATH),
     "bank_consolidate": _row("POST /spaces/{space_id}/bank/consolidate", 200, "write", Place.PATH),
+    "bank_history": _row("GET /spaces/{space_id}/bank/history", 200, "read", Place.PATH),
+    "bank_diff": _row("GET /spaces/{space_id}/bank/diff", 200, "read", Place.PATH),
+    "bank_note": _row("GET /spaces/{space_id}/bank/notes/{note_id}", 200, "read", Place.PATH),
+    "bank_write": _row("PUT /spaces/{space_id}/bank/files/{filename:path}", 200, "admin", Place.PATH),
+    "bank_repair": _row("POST /spaces/{space_id}/bank/repair", 200, "admin", Place.PATH),
+    "bank_revert": _row("POST /spaces/{space_id}/bank/revert", 200, "admin", Place.PATH),
+    "bank_delete": _row("DELETE /spaces/{space_id}/bank/files/{filename:path}", 200, "admin", Place.PATH),
+    "job_get": _row("GET /jobs/{job_id}", 200, "read", Place.JOB),
+    "job_events": _row("GET /jobs/{job_id}/events", 200, "read", Place.JOB),
+    "job_cancel": _row("DELETE /jobs/{job_id}", 200, "write", Place.JOB),
     "backup_create": _row("POST /spaces/{space_id}/backups", 201, "write", Place.PATH),
     "backup_list": _row("GET /backups", 200, "read", Place.QUERY),
     "backup_restore": _row("POST /backups/{backup_id:path}/restore", 200, "admin", Place.BACKUP),
@@ -85,9 +101,23 @@ TABLE: Final[Mapping[str, Row]] = {
     "admin_list_tokens": _row("GET /admin/tokens", 200, "admin"),
     "admin_revoke_token": _row("POST /admin/tokens/{token_hash}/revoke", 200, "admin"),
     "admin_update_token": _row("PATCH /admin/tokens/{token_hash}", 200, "admin"),
+    "admin_delete_token": _row("DELETE /admin/tokens/{token_hash}", 200, "admin"),
+    "admin_purge_tokens": _row("POST /admin/tokens/purge", 200, "admin"),
     "admin_gc_notes": _row("POST /admin/gc", 200, "admin"),
 }
+"""In an order in which the examples of the same path can be followed, but for what deletes."""
 NAMES: Final = tuple(TABLE)
+BESIDE: Final = frozenset({
+    "system_whoami", "space_update", "space_update_rules", "bank_history", "bank_diff", "bank_note", "bank_write",
+    "bank_repair", "bank_revert", "bank_delete", "job_get", "job_events", "job_cancel", "admin_delete_token",
+    "admin_purge_tokens",
+})  # fmt: skip
+"""What came later: these are tools only where somebody asks for them."""
+CORE: Final = tuple(name for name in NAMES if name not in BESIDE)
+STREAMS: Final = frozenset({"job_events"})
+"""What answers with events as they happen, so it can be no tool."""
+TOOLS: Final = tuple(name for name in NAMES if name not in STREAMS)
+"""What both faces offer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +176,13 @@ class Service:
     clock: FrozenClock
     http: httpx.AsyncClient
     known: dict[str, str] = field(default_factory=dict)
-    """Arguments whose value only the service could choose: `backup_id`, `token_hash`."""
+    """Arguments whose value only the service could choose: `backup_id`, `token_hash`, `job_id`, `note_id`."""
+    _stage: "Stage | None" = None
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
     def operations(self) -> dict[str, Operation]:
-        return {operation.name: operation for operation in self.app.operations if operation.core}
+        return {operation.name: operation for operation in self.app.operations}
 
     def example(self, name: str) -> dict[str, Any]:
         """The declared arguments, with the names that this service chose."""
@@ -232,21 +264,34 @@ class Service:
         return found
 
     async def prepare(self, name: str = "") -> None:
-        """Make what the examples name: a space with a filed and a waiting note, a backup, a token.
+        """Make what the examples name: a space with a filed and a waiting note, a job, a backup, a token.
 
         For the one operation that brings a space back, and the one that makes it, the space is gone again.
         """
         example = self.operations["space_create"].example
         await self.admin("space_create", **example)
         await self.note("Decided: PostgreSQL 15 keeps the orders.", category="decision")
-        await self.admin("bank_consolidate", space_id=SPACE)
+        job = await self.admin("bank_consolidate", space_id=SPACE)
+        note_id = next(iter((await self.services.spaces.open(SPACE)).head.note_refs))
         await self.note("We still use PostgreSQL 15 for the orders.", category="decision")
         backup = await self.admin("backup_create", space_id=SPACE, description="Before the migration")
         token = await self.admin("admin_create_token", name="somebody", permissions="read")
-        self.known |= {"backup_id": backup["backup_id"], "token_hash": token["hash"]}
+        self.known |= {
+            "backup_id": backup["backup_id"],
+            "token_hash": token["hash"],
+            "job_id": job["job_id"],
+            "note_id": note_id,
+        }
         if name in {"space_create", "backup_restore"}:
             await self.admin("space_delete", space_id=SPACE, confirm=True)
         await self.services.runner.idle()
+
+    async def go_on(self, *, llm: LLM | None = None, **settings: Any) -> None:
+        """Answer from here on as another process over the same store would, one with a model or with other settings."""
+        assert self._stage is not None
+        chosen = Settings.for_tests(admin_bootstrap_key=BOOTSTRAP_KEY, **settings)
+        self.services = self._stage.services = build_services(self.store, self.clock, chosen, llm)
+        await self._running.enter_async_context(self.services.opened())
 
     async def note(self, content: str, *, space_id: str = SPACE, category: str = "observation") -> dict[str, Any]:
         return await self.admin("live_note", space_id=space_id, category=category, content=content)
@@ -287,13 +332,13 @@ def document() -> dict[str, Any]:
 
 @cache
 def tools() -> dict[str, dict[str, Any]]:
-    """Every tool as clients see it, by name."""
+    """Every tool there may be as clients see it, by name."""
     return {tool["name"]: tool for tool in tool_documents(_application().state.bridge)}
 
 
 def _application() -> LiveMemory:
     clock = FrozenClock()
-    store, settings = MemoryStore(clock), Settings.for_tests()
+    store, settings = MemoryStore(clock), Settings.for_tests(mcp_tools=ToolSet.FULL)
     return assemble(build_services(store, clock, settings), store, settings)
 
 
@@ -342,7 +387,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.services: Services
-        self.app: LiveMemory = assemble(self, self, Settings.for_tests())  # type: ignore[arg-type]  # it passes all on
+        settings = Settings.for_tests(mcp_tools=ToolSet.FULL)
+        self.app: LiveMemory = assemble(self, self, settings)  # type: ignore[arg-type]  # it passes all on
 
     def of(self, kind: type[T]) -> T:
         return self.services.of(kind)
@@ -377,12 +423,13 @@ async def serving() -> AsyncIterator[Service]:
     transport = httpx.ASGITransport(stage.app)
     failed: Exception | None = None
     async with (
-        stage.services.opened(),
+        AsyncExitStack() as running,
         stage.app.router.lifespan_context(stage.app),
         httpx.AsyncClient(transport=transport, base_url=ADDRESS) as http,
     ):
+        await running.enter_async_context(stage.services.opened())
         try:
-            yield Service(stage.app, stage.services, store, clock, http)
+            yield Service(stage.app, stage.services, store, clock, http, _stage=stage, _running=running)
         except Exception as error:  # noqa: BLE001 - raised again below: task groups of the lifespan would wrap it
             failed = error
     _FREE.append(stage)

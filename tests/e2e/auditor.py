@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.bank.provenance import blocks_of
+from app.bank.document.provenance import blocks_of
 
 ANCHOR = re.compile(r"#\d+|\d+(?:\.\d+)*")
 """What a note must not lose: references, versions, numbers."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from app.catalogue import CATALOGUE
 from tests.e2e.conftest import Server, answer, environment
 from tests.e2e.walk import NAMES, RULES
 
@@ -25,6 +26,7 @@ PROGRAM = [sys.executable, "-m", "app"]
 pytestmark = pytest.mark.timeout(400)  # each command is a process of its own, and a test runs up to thirty
 PATIENCE = 60.0
 NOTHING: Mapping[str, str] = {}
+FILES = ("bank_files_created", "bank_files_updated", "bank_files_unchanged")
 CHANCE = re.compile(r'"(uptime_seconds|latency_ms|last_used_at)":[^,}]+')
 
 
@@ -127,6 +129,77 @@ def test_every_operation_is_done_by_its_command(admin: CommandLine) -> None:
     assert "lm_live_" in done["admin_create_token"]
     assert "restored" in done["backup_restore"]
     assert not any("\x1b" in output for output in done.values())
+
+
+def test_every_later_operation_is_done_by_its_command_too(alpha: CommandLine) -> None:
+    (alpha.folder / "glossary.md").write_text("# Glossary\n\n- API: how programs talk\n", encoding="utf-8")
+    (alpha.folder / "rules.md").write_text(RULES + "\n## glossary.md\nWords.\n", encoding="utf-8")
+    alpha.done("live", "note", "alpha", "decision", "We chose PostgreSQL 15 (#42).")
+    note = alpha.json("live", "read", "alpha")["notes"][0]["filename"]
+    job = alpha.done("bank", "consolidate", "alpha", "--no-wait").strip()
+    done = {
+        "job_events": alpha.done("job", "events", job),
+        "job_get": alpha.done("job", "get", job),
+        "job_cancel": alpha.done("job", "cancel", job),
+        "bank_note": alpha.done("bank", "note", "alpha", note),
+        "bank_write": alpha.done("bank", "write", "alpha", "glossary.md", "--file", "glossary.md"),
+        "bank_diff": alpha.done("bank", "diff", "alpha", "--from", "1", "--to", "2"),
+        "bank_delete": alpha.done("bank", "delete", "alpha", "glossary.md", "--yes"),
+        "bank_revert": alpha.done("bank", "revert", "alpha", "--version", "3"),
+        "bank_repair": alpha.done("bank", "repair", "alpha"),
+        "bank_history": alpha.done("bank", "history", "alpha"),
+        "space_update": alpha.done("space", "update", "alpha", "-d", "Another walk", "--owner", "me"),
+        "space_update_rules": alpha.done("space", "update-rules", "alpha", "--rules-file", "rules.md"),
+        "system_whoami": alpha.done("whoami"),
+    }
+    alpha.done("token", "create", "bob", "--permissions", "read")
+    token = alpha.json("token", "list")["tokens"][0]["token_hash"]
+    alpha.done("token", "revoke", token)
+    done |= {
+        "admin_purge_tokens": alpha.done("token", "purge"),
+        "admin_delete_token": alpha.done("token", "delete", token, "--yes"),
+    }
+    assert done.keys() == {one.name for noun in CATALOGUE for one in noun.declared if not one.core}
+    said = {
+        "job_events": "batch_started", "job_get": f"job {job}", "job_cancel": "over already",
+        "bank_note": "We chose PostgreSQL 15 (#42).\n", "bank_write": "glossary.md is created",
+        "bank_diff": "+- API: how programs talk", "bank_delete": "glossary.md is deleted, version 3",
+        "bank_revert": "undoes version 3", "bank_repair": "", "bank_history": "version 4 is the current one",
+        "space_update": "Another walk", "space_update_rules": "", "system_whoami": "first key",
+        "admin_purge_tokens": "bob", "admin_delete_token": "",
+    }  # fmt: skip
+    for name, words in said.items():
+        assert done[name].strip(), name
+        assert words in done[name], (name, done[name])
+        assert "│ status" not in done[name], f"{name} is shown as it is"
+    assert "glossary.md" in alpha.done("bank", "list", "alpha")
+    alpha.done("bank", "write", "alpha", "stdin.md", "--file", "-", given=b"# From a pipe\n")
+    assert alpha.done("bank", "read", "alpha", "stdin.md") == "# From a pipe\n"
+
+
+def test_a_job_is_followed_line_by_line_and_again_from_the_middle(alpha: CommandLine) -> None:
+    alpha.done("live", "note", "alpha", "todo", "Measure it")
+    job = alpha.done("bank", "consolidate", "alpha", "--no-wait").strip()
+    events = [json.loads(line) for line in alpha.done("job", "events", job, "--json").splitlines()]
+    names = [event["event"] for event in events]
+    assert (names[0], names[-1], "batch_started" in names) == ("queued", "done", True)
+    assert events[-1]["result"]["notes_processed"] == 1
+    later = alpha.done("job", "events", job, "--json", "--after", str(events[1]["id"])).splitlines()
+    assert [json.loads(line) for line in later] == events[2:]
+    assert "No job" in alpha.fails(5, "job", "events", "alpha.0000000000000000")
+
+
+def test_a_consolidation_says_the_same_with_json_as_rest_does(server: Server, alpha: CommandLine) -> None:
+    with server.http() as http:
+        answer(http.post("/spaces/alpha/notes", json={"category": "todo", "content": "One"}), 201)
+        over_rest = answer(http.post("/spaces/alpha/bank/consolidate"))
+    alpha.done("live", "note", "alpha", "todo", "Two")
+    said = alpha.json("bank", "consolidate", "alpha")
+    assert list(said) == list(over_rest), "the same members in the same order"
+    own = {"version", "job_id", "duration_seconds", "operations_applied", "synthesis_size", *FILES}
+    assert {key: value for key, value in said.items() if key not in own} == {
+        key: value for key, value in over_rest.items() if key not in own
+    }
 
 
 def test_json_is_what_rest_answers(server: Server, alpha: CommandLine) -> None:
@@ -295,6 +368,17 @@ class Terminal:
         """What Ctrl-C does to the program in front of a person."""
         self._process.send_signal(signal.SIGINT)
 
+    def interrupt_until(self, text: str) -> None:
+        """Press Ctrl-C until the text is seen, as a person would: one may come while the line is being drawn."""
+        assert self._own is not None
+        for _attempt in range(10):
+            self.interrupt()
+            while text not in self._seen and select.select([self._own], [], [], 3.0)[0]:
+                assert self._read(), self._seen
+            if text in self._seen:
+                break
+        self.wait_for(text)
+
     def end(self) -> tuple[int, str]:
         """The exit status, and what was still written."""
         while self._read():
@@ -387,8 +471,7 @@ def test_a_shell_goes_on_after_errors_and_keeps_no_token(alpha: CommandLine, tal
             talk.wait_for("live-memory> ")
     talk.type("live se\tal")
     talk.wait_for("live search al")
-    talk.interrupt()
-    talk.wait_for("`exit` leaves")
+    talk.interrupt_until("`exit` leaves")
     talk.type("exit\n")
     status, _ = talk.end()
     assert status == 0

@@ -14,7 +14,7 @@ import pytest
 from app.cli.demo import demo, history, play
 from app.cli.demo_audit import Ledger, repeated
 from app.cli.demo_report import Report
-from app.cli.demo_service import running_service
+from app.cli.demo_stage import on_a_folder
 from app.cli.demo_story import Story
 from tests.e2e.auditor import commits, faults, head_of, view_faults
 from tests.e2e.conftest import environment, live_memory
@@ -32,8 +32,8 @@ def told(kept: Path) -> Iterator[Story]:
     """The very run that `make demo` shows, its results as data, while its service still runs."""
     import asyncio  # noqa: PLC0415 - only here is there no loop yet
 
-    with running_service(kept) as service:
-        yield asyncio.run(play(service, history(NOTES), Report()))
+    with on_a_folder(kept, 1) as stage:
+        yield asyncio.run(play(stage, history(NOTES), Report()))
 
 
 def test_every_claim_of_the_demo_holds(told: Story) -> None:

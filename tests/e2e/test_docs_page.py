@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.e2e.clients import OPERATIONS
 from tests.e2e.conftest import Server, answer
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -36,6 +35,7 @@ def browser() -> Iterator[Browser]:
 def test_the_page_shows_every_operation_and_calls_one(server: Server, browser: Browser) -> None:
     with server.http() as http:
         answer(http.post("/spaces", json={"space_id": "alpha", "description": "", "rules": "# R"}), 201)
+        described = http.get(server.urls["docs"].replace("/docs", "/openapi.json")).json()["paths"]
     page = browser.new_page()
     messages: list[str] = []
     hosts: set[str] = set()
@@ -45,7 +45,7 @@ def test_the_page_shows_every_operation_and_calls_one(server: Server, browser: B
 
     page.goto(server.urls["docs"])
     blocks = page.locator(".opblock")
-    expect(blocks).to_have_count(OPERATIONS, timeout=60_000)
+    expect(blocks).to_have_count(sum(map(len, described.values())), timeout=60_000)
 
     page.get_by_role("button", name="Authorize").first.click()
     page.locator(".dialog-ux input").first.fill(server.admin_key)

@@ -1,8 +1,6 @@
 """Server processes on a bucket: several are one service where conditions are kept, and one writes alone elsewhere."""
 
-import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +8,27 @@ from typing import Any
 import httpx
 import pytest
 
+from app.cli.demo import history, play
+from app.cli.demo_report import Report
+from app.cli.demo_stage import on_a_bucket
+from app.core.settings import Settings
 from tests.contract.servers import ACCESS_KEY, SECRET_KEY, S3Server, SeaweedFS
-from tests.e2e.auditor import commits, faults, head_of
 from tests.e2e.conftest import Server, Servers, answer, live_memory
+from tests.e2e.together import (
+    RULES,
+    check_that_a_revoked_token_is_soon_refused,
+    check_that_each_note_is_filed_once,
+    check_the_stored_files,
+)
 
 pytest_plugins = ["tests.contract.s3_fixtures"]
 pytestmark = pytest.mark.timeout(300)
 """Each process tries the server when it starts, which takes some of them seconds on an idle machine."""
 
 SPACE, LEFT = "shared", "left-and-restored"
-RULES = "# R\n\n## n.md\nAll."
 PATIENCE = 60.0
-REVOKED = 15.0
-"""Seconds; the promise is five, and a busy machine may take its time between two requests."""
-WRITERS = 4
-NOTES = 8
+DEMO = 60
+"""Notes of the demo: enough for its five rounds and both of its faces."""
 
 
 def reach(server: S3Server, bucket: str, **more: str) -> dict[str, str]:
@@ -96,59 +100,19 @@ def pair(
 async def test_two_servers_on_a_bucket_read_each_other_at_once_and_file_each_note_once(
     pair: tuple[Server, Server], seaweedfs: SeaweedFS, bucket: str, tmp_path: Path
 ) -> None:
-    one, two = pair
-    kept: dict[str, str] = {}
-    async with one.http_async() as a, two.http_async() as b:
-        answer(await a.post("/spaces", json={"space_id": SPACE, "description": "", "rules": RULES}), 201)
-        for there, here in ((a, b), (b, a)):
-            note = {"category": "todo", "content": f"Say it to the other, #{len(kept)}"}
-            written = answer(await there.post(f"/spaces/{SPACE}/notes", json=note), 201)["filename"]
-            kept[written] = note["content"]
-            assert written in [one["filename"] for one in answer(await here.get(f"/spaces/{SPACE}/notes"))["notes"]]
-
-        async def write(http: httpx.AsyncClient, writer: int) -> None:
-            for number in range(NOTES):
-                content = f"Writer {writer} measured {number}.{writer}.2 ms, see #{writer}{number:03d}"
-                note = {"category": "observation", "content": content}
-                kept[answer(await http.post(f"/spaces/{SPACE}/notes", json=note), 201)["filename"]] = content
-
-        async def consolidate(http: httpx.AsyncClient) -> int:
-            filed, is_last = 0, False
-            while not is_last:
-                is_last = writing.done()
-                done = await http.post(f"/spaces/{SPACE}/bank/consolidate")
-                assert done.status_code in {200, 409}, done.text
-                filed += done.json().get("notes_processed", 0)
-            return filed
-
-        async with asyncio.timeout(90):
-            writing = asyncio.gather(*(write((a, b)[writer % 2], writer) for writer in range(WRITERS)))
-            counts = await asyncio.gather(consolidate(a), consolidate(b))
-            await writing
-        rest = answer(await b.post(f"/spaces/{SPACE}/bank/consolidate"))
-        assert sum(counts) + rest["notes_processed"] == len(kept) == WRITERS * NOTES + 2
-        read = [answer(await http.get(f"/spaces/{SPACE}/bank")) for http in (a, b)]
-        assert read[0] == read[1]
-    folder = mirrored(tmp_path / "mirror", seaweedfs.http, bucket)
-    assert faults(folder, SPACE, kept) == []
-    records = commits(folder, head_of(folder, SPACE))
-    assert Counter(note["id"] for commit in records for note in commit["consumed"]) == Counter(kept.keys())
+    kept = await check_that_each_note_is_filed_once(*pair, SPACE, notes=32)
+    check_the_stored_files(mirrored(tmp_path / "mirror", seaweedfs.http, bucket), SPACE, kept)
 
 
-def test_a_token_revoked_on_one_is_refused_by_the_other_which_restores_the_ones_backup(
+def test_a_token_revoked_on_one_is_refused_by_the_other(pair: tuple[Server, Server]) -> None:
+    check_that_a_revoked_token_is_soon_refused(*pair)
+
+
+def test_a_backup_of_one_is_restored_by_the_other(
     pair: tuple[Server, Server], seaweedfs: SeaweedFS, bucket: str
 ) -> None:
     one, two = pair
     with one.http() as a, two.http() as b:
-        made = answer(a.post("/admin/tokens", json={"name": "leaver", "permissions": "read"}), 201)
-        with two.http(made["token"]) as there:
-            assert there.get("/spaces").status_code == 200
-            answer(a.post(f"/admin/tokens/{made['hash']}/revoke"))
-            revoked = time.monotonic()
-            while there.get("/spaces").status_code == 200:
-                assert time.monotonic() - revoked < REVOKED, "it is still allowed"
-            assert there.get("/spaces").json()["code"] == "unauthenticated"
-
         answer(a.post("/spaces", json={"space_id": LEFT, "description": "Kept", "rules": RULES}), 201)
         for number in range(3):
             note = {"category": "decision", "content": f"Décision #{number}: 1.{number} → 2.{number}"}
@@ -166,6 +130,35 @@ def test_a_token_revoked_on_one_is_refused_by_the_other_which_restores_the_ones_
         assert memory(b, LEFT) == memory(a, LEFT) == said
         again = [objects(seaweedfs.http, bucket, f"{LEFT}/{part}") for part in ("live/2", "_history/", "_rules.md")]
         assert again == stored
+
+
+async def test_the_demo_tells_the_same_story_over_two_servers_on_a_bucket(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+    name = seaweedfs.http.new_bucket()
+    settings = Settings.for_tests(
+        **{key.lower(): value for key, value in reach(seaweedfs.http, name).items()},
+        s3_conditional_writes="require",
+    )
+    async with on_a_bucket(tmp_path, 2, settings) as stage:
+        story = await play(stage, history(DEMO), Report())
+        check_the_stored_files(await stage.objects(), "uvicorn", story.written)
+        assert {service.rest for service in stage.services} == {stage.door(0).rest, stage.door(1).rest}
+        assert len({service.rest for service in stage.services}) == 2
+        # The demo's own audit reads the same files, and sees what is planted in them.
+        assert story.ledger is not None
+        assert story.ledger.lost({**story.written, "gone": "x"}) == ["gone"]
+    assert [check.claim for check in story.checks if not check.holds] == []
+    assert story.is_true
+    assert len(story.written) == DEMO
+    assert objects(seaweedfs.http, name) == {}
+
+
+def test_the_demo_leaves_a_bucket_alone_that_is_in_use(tmp_path: Path, seaweedfs: SeaweedFS) -> None:
+    name = seaweedfs.http.new_bucket()
+    seaweedfs.http.client().put_object(Bucket=name, Key="mine", Body=b"mine")
+    done = live_memory("demo", "--notes", "5", "--s3", folder=tmp_path, **reach(seaweedfs.http, name))
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert f"the bucket '{name}' is not empty" in done.stderr
+    assert objects(seaweedfs.http, name) == {"mine": b"mine"}
 
 
 def test_a_bucket_whose_server_ignores_conditions_is_served_by_one_process(servers: Servers, rclone: S3Server) -> None:

@@ -117,8 +117,8 @@ class FaultyStore:
     async def put(self, key: str, body: bytes, *, content_type: str = TEXT) -> str:
         return await self._call("put", key, lambda: self.inner.put(key, body, content_type=content_type))
 
-    async def delete(self, key: str) -> None:
-        await self._call("delete", key, lambda: self.inner.delete(key))
+    async def delete(self, key: str, *, etag: str | None = None) -> None:
+        await self._call("delete", key, lambda: self.inner.delete(key, etag=etag))
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
         return await self._call("delete_many", keys[0] if keys else "", lambda: self.inner.delete_many(keys))

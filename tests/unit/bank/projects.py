@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from app.bank.extractive import Filed, consolidate
-from app.bank.layout import Layout
-from app.bank.provenance import blocks_of
-from app.bank.text import fold, hard_tokens, missing
+from app.bank.document.layout import Layout
+from app.bank.document.provenance import blocks_of
+from app.bank.document.text import fold, hard_tokens, missing
+from app.bank.extract.extractive import Filed, consolidate
 from app.notes.models import Note
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 
 from app.bank.errors import BankBusy, ConsolidationRunning, FileNotFound, OtherAgent
 from app.bank.history import HistoryStore
-from app.bank.models import Commit, CommitKind, Consolidated
+from app.bank.models import Commit, CommitKind, Consolidate, Consolidated
 from app.bootstrap import Services, build_services
 from app.core.errors import StoreUnavailable
 from app.core.identity import Caller
@@ -26,7 +26,7 @@ FACTS = ["Release 1.4.2 fixes #731.", "The timeout is 30 s.", "Use src/app.py:42
 
 
 async def consolidate(services: Services, agent: str = "", caller: Caller = ADMIN) -> Consolidated:
-    return await services.bank.consolidate("alpha", agent, caller=caller, progress=silent)
+    return await services.bank.consolidate("alpha", Consolidate(agent=agent), caller=caller, progress=silent)
 
 
 async def bank(services: Services) -> str:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.bank import edits
-from app.bank.edits import EditRefused
-from app.bank.markdown import Document, parse
-from app.bank.paths import bank_path
+from app.bank.document import edits
+from app.bank.document.edits import EditRefused
+from app.bank.document.markdown import Document, parse
+from app.bank.document.paths import bank_path
 from tests.unit.bank.strategies import anything, markdown
 
 FILE = "# Title\n\nIntro.\n\n## One\n\n- a\n- b\n\n### Child\n\ndeep\n\n## Two\n\ntext\n"
@@ -52,6 +52,12 @@ def test_an_added_section_follows_the_whole_subtree() -> None:
     assert edits.add_section(document, 2, "New", "- x") == 4
     assert document.outline()[3] == (3, "New")
     assert document.render() == FILE.replace("deep\n\n", "deep\n\n### New\n\n- x\n\n")
+
+
+def test_a_section_that_only_open_code_could_hold_is_text_above_it() -> None:
+    document = parse("kept\n\n```\nopen")
+    assert edits.add_section(document, 0, "New", "- x") == 0
+    assert document.render() == "- x\n\nkept\n\n```\nopen"
 
 
 def test_a_section_of_a_title_that_is_there_takes_the_text() -> None:

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.bank.bullets import anatomy
-from app.bank.extractive import consolidate
-from app.bank.markdown import parse
-from app.bank.provenance import blocks_of
-from app.bank.rules import compile_rules
-from app.bank.text import hard_tokens, missing
+from app.bank.document.bullets import anatomy
+from app.bank.document.markdown import parse
+from app.bank.document.provenance import blocks_of
+from app.bank.document.rules import compile_rules
+from app.bank.document.text import hard_tokens, missing
+from app.bank.extract.extractive import consolidate
 from app.notes.models import Note
 from tests.unit.bank.projects import (
     EMPTY,

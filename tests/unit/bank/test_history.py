@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.bank.extractive import consolidate
-from app.bank.layout import Layout
-from app.bank.markdown import parse
-from app.bank.provenance import blocks_of
-from app.bank.rules import compile_rules
-from app.bank.text import fingerprint, same
+from app.bank.document.layout import Layout
+from app.bank.document.markdown import parse
+from app.bank.document.provenance import blocks_of
+from app.bank.document.rules import compile_rules
+from app.bank.document.text import fingerprint, same
+from app.bank.extract.extractive import consolidate
 from app.notes.models import Note
 from tests.unit.bank.projects import EMPTY, blocks_by_note, by_time, filed, in_batches, lost_tokens
 

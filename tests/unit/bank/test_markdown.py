@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 
-from app.bank.markdown import heading_of, parse
+from app.bank.document.markdown import heading_of, parse
 from tests.unit.bank.strategies import anything
 
 SAMPLES = (

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 
-from app.bank.blocks import FENCE, ITEM, ROW, TEXT, digest, split_body
-from app.bank.provenance import blocks_of, existing, inherit
+from app.bank.document.blocks import FENCE, ITEM, ROW, TEXT, digest, split_body
+from app.bank.document.provenance import blocks_of, existing, inherit
 from tests.unit.bank.strategies import anything
 
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.bank.layout import Layout, Route
-from app.bank.rules import compile_rules
+from app.bank.document.layout import Layout, Route
+from app.bank.document.rules import compile_rules
 from app.notes.models import Category
 from tests.unit.bank.strategies import anything
 
@@ -185,6 +185,15 @@ def test_a_pattern_is_matched_by_its_instances_only() -> None:
     assert layout.allows("persona-alice.md")
     assert not layout.allows("sub/persona-alice.md")
     assert not layout.allows("personas.md")
+
+
+def test_nothing_changes_in_an_archive_and_nobody_may_make_one() -> None:
+    layout = compile_rules(FRENCH)
+    rule = layout.rule_of("archive/journal-2026-03.md")
+    assert rule is not None
+    assert (rule.append_only, rule.protected, rule.limit) == (True, True, None)
+    assert not layout.allows("archive/journal-2026-03.md")
+    assert compile_rules("## archive/old.md\nOld things.\n").allows("archive/old.md"), "unless the rules name it"
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 
-from app.bank.text import clean, code_spans, fingerprint, fold, hard_tokens, holds, missing, same, stems
+from app.bank.document.text import clean, code_spans, fingerprint, fold, hard_tokens, holds, missing, same, stems
 from tests.unit.bank.strategies import anything
 
 
@@ -46,6 +46,16 @@ def test_an_exponent_is_not_a_digit() -> None:
 )
 def test_a_number_is_found_only_where_it_stands_alone(text: str, found: bool) -> None:  # noqa: FBT001 - a table
     assert holds(fold(text), "15") is found
+
+
+def test_a_word_after_a_number_and_a_comma_stands_alone() -> None:
+    link = "![](data:text/html;base64,PHNjcmlwdD4=)"
+    assert not missing(hard_tokens(link), fold(link))
+    assert not holds("64,5", "5")
+
+
+def test_striking_a_text_does_not_change_what_it_says() -> None:
+    assert hard_tokens("- ~~2026-03-02 kept in ~/.ssh/config~~") == {"2026-03-02", "~/.ssh/config"}
 
 
 def test_a_later_free_standing_occurrence_counts() -> None:

@@ -21,6 +21,7 @@ def test_a_section_says_all_there_is_to_know() -> None:
     assert "| `space_id` | path | string | required | Identifier of the memory space. |" in section
     assert "| `size` | body | integer | `1` | How large it is. |" in section
     assert "| `handles` | body | list of Handle | `[]` | Where it is held. |" in section
+    assert "| `handles[].length` | body | integer | required | In centimetres. |" in section
     assert "| `name` | string | What it is called. |" in section
     assert "409 `thing_busy`" in section
     assert "Answers 201" in section

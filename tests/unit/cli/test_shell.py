@@ -30,7 +30,7 @@ def test_any_other_line_is_kept(line: str) -> None:
     [
         ("", "ba", ["backup ", "bank "]),
         ("", "ex", ["exit "]),
-        ("bank ", "re", ["read ", "read-all "]),
+        ("bank ", "rea", ["read ", "read-all "]),
         ("bank consolidate alpha ", "--a", ["--agent "]),
         ("bank consolidate 'open", "x", []),
         ("nonsense ", "gc", ["gc "]),

@@ -42,7 +42,8 @@ def test_a_type_is_seen_behind_references_and_null() -> None:
     assert argument({"allOf": [{"$ref": "#/components/schemas/Colour"}], "default": "red"}).default == "red"
     assert argument({"type": "array", "items": {"$ref": "#/components/schemas/Colour"}}).type == "strings"
     assert argument({"type": "array", "items": {"type": "object"}}).type == "json"
-    assert argument({"anyOf": [{"type": "string"}, {"type": "integer"}]}).type == "json"
+    assert argument({"anyOf": [{"type": "string"}, {"type": "integer"}]}).type == "string", "as it is typed"
+    assert argument({"anyOf": [{"type": "object"}, {"type": "integer"}]}).type == "json"
     assert argument({"type": "boolean", "default": True}).default is True
 
 
@@ -51,11 +52,35 @@ def test_a_description_that_only_repeats_the_title_is_left_out() -> None:
     assert (operation.title, operation.description) == ("List things.", "")
 
 
-def test_archives_and_confirmations_are_seen() -> None:
+def test_archives_streams_and_confirmations_are_seen() -> None:
     operations = {one.name: one for one in load()}
+    assert {name for name, one in operations.items() if one.is_stream} == {"job_events"}
     assert {name for name, one in operations.items() if one.is_archive} == {"space_export", "backup_download"}
     assert operations["space_delete"].needs_confirmation
     assert not operations["space_info"].needs_confirmation
+
+
+def test_how_a_job_may_fail_is_kept_where_a_job_does_the_work() -> None:
+    described: dict[str, Any] = {
+        "operationId": "thing_make",
+        "responses": {
+            "202": {"description": "Later."},
+            "404": {"description": "`thing_gone`: It is gone. `shelf_gone`: That, too."},
+            "503": {"description": "`store_unavailable`: Not now."},
+        },
+    }
+    [operation] = parsed(compact({"paths": {"/things": {"post": described}}}))
+    assert operation.failures == {"thing_gone": 404, "shelf_gone": 404, "store_unavailable": 503}
+    del described["responses"]["202"]
+    [operation] = parsed(compact({"paths": {"/things": {"post": described}}}))
+    assert operation.failures == {}
+
+
+def test_a_table_of_an_earlier_release_can_be_read() -> None:
+    [described] = compact(document({"type": "string"}))["operations"]
+    del described["is_stream"], described["failures"]
+    [operation] = parsed({"operations": [described]})
+    assert (operation.is_stream, operation.failures) == (False, {})
 
 
 def test_the_text_of_the_table_is_the_same_each_time() -> None:

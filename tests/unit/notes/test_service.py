@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.bank.models import Consolidate
 from app.bootstrap import Services, build_services
 from app.core.errors import StoreUnavailable
 from app.core.paging import InvalidCursor
@@ -238,7 +239,7 @@ async def test_a_stray_note_of_a_deleted_space_never_enters_its_successor(
     services.notes.forget("alpha")
 
     assert await read(services) == []
-    done = await services.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+    done = await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
     assert done.notes_processed == 0
 
 

@@ -6,9 +6,11 @@ import tarfile
 
 import pytest
 
+from app.bank.models import Consolidate
 from app.bootstrap import Services
 from app.spaces.errors import SpaceNotFound
 from tests.builders import ADMIN, RULES, a_caller, a_note, a_space, silent
+from tests.fakes.faulty_store import FaultyStore
 
 
 async def test_a_list_shows_what_the_token_names(services: Services) -> None:
@@ -45,7 +47,7 @@ async def test_numbers_follow_the_notes(services: Services) -> None:
     empty = await services.overview.info("alpha")
     await a_note(services, "one 1")
     one = await services.overview.info("alpha")
-    await services.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+    await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
     filed = await services.overview.info("alpha")
 
     assert (empty.live.notes_count, empty.live.oldest_note, empty.synthesis_exists) == (0, "", False)
@@ -62,7 +64,7 @@ async def test_numbers_follow_the_notes(services: Services) -> None:
 async def test_a_summary_has_all_that_a_new_agent_needs(services: Services) -> None:
     await a_space(services)
     await a_note(services, "in the bank 1")
-    await services.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+    await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
     await a_note(services, "still live 2")
 
     summary = await services.overview.summary("alpha")
@@ -76,7 +78,7 @@ async def test_a_summary_has_all_that_a_new_agent_needs(services: Services) -> N
 async def test_an_export_is_an_archive_of_plain_files(services: Services) -> None:
     await a_space(services)
     await a_note(services, "in the bank 1")
-    await services.bank.consolidate("alpha", "", caller=ADMIN, progress=silent)
+    await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
     written = await a_note(services, "still live 2")
 
     export = await services.overview.export("alpha")
@@ -98,3 +100,14 @@ async def test_an_unknown_space_is_said_to_be(services: Services) -> None:
     for call in (services.overview.info, services.overview.summary, services.overview.export):
         with pytest.raises(SpaceNotFound):
             await call("nowhere")
+
+
+async def test_a_space_that_cannot_be_read_is_named(services: Services, store: FaultyStore) -> None:
+    await a_space(services)
+    await a_space(services, "beta")
+    await services.runner.idle()
+    await store.inner.put("alpha/_bank.json", b'{"broken')
+
+    listed = await services.overview.list(caller=ADMIN, limit=100, cursor="")
+
+    assert ([space.space_id for space in listed.spaces], listed.damaged) == (["beta"], ["alpha"])

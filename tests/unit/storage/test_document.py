@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import Conflict, StoreUnavailable
 from app.core.schema import Record
-from app.storage.document import ROUNDS, DamagedDocument, Document
+from app.storage.document import REMEMBERED, ROUNDS, DamagedDocument, Document
 from app.storage.memory import MemoryStore
 from app.storage.store import OutcomeUnknown, Stored
 from tests.fakes.clock import FrozenClock
@@ -145,14 +145,61 @@ async def test_an_outage_is_not_an_absent_document(store: FaultyStore, document:
     assert store.counted() == {"get": 1}
 
 
-async def test_an_unknown_outcome_is_not_repeated(store: FaultyStore, document: Document[Tally]) -> None:
+async def value(store: FaultyStore) -> int:
+    version = await Document(store, KEY, Tally).read()
+    assert version is not None
+    return version.model.value
+
+
+@pytest.mark.parametrize("method", ["create", "replace"])
+async def test_a_change_whose_answer_was_lost_is_made_once(
+    store: FaultyStore, document: Document[Tally], method: str
+) -> None:
+    if method == "replace":
+        await document.change(plus_one)
+    before = 1 if method == "replace" else 0
+    store.fail(method, applied=True)
+    changed = await document.change(plus_one)
+    assert changed is not None
+    assert changed.value == before + 1 == await value(store)
+
+
+@pytest.mark.parametrize("others", [1, REMEMBERED - 1])
+async def test_a_change_that_was_lost_and_overtaken_is_not_made_again(
+    store: FaultyStore, document: Document[Tally], others: int
+) -> None:
     await document.change(plus_one)
+    other = Document(FaultyStore(store.inner), KEY, Tally, pause=AT_ONCE)
+
+    async def overtaken(_method: str, _key: str) -> None:
+        """Others go on from the change before its writer learns anything."""
+        if store.counted()["get"] == reads + 2:
+            store.before = None
+            for _ in range(others):
+                await other.change(plus_one)
+
+    reads = store.counted()["get"]
+    store.before = overtaken
     store.fail("replace", applied=True)
-    with pytest.raises(OutcomeUnknown):
+    await document.change(plus_one)
+    assert await value(store) == 1 + 1 + others
+
+
+async def test_a_document_names_so_many_of_its_changes(document: Document[Tally]) -> None:
+    for _ in range(REMEMBERED + 1):
         await document.change(plus_one)
     version = await document.read()
     assert version is not None
-    assert version.model.value == 2
+    assert len((version.model.model_extra or {})["last_changes"]) == REMEMBERED
+
+
+async def test_nobody_can_tell_while_the_store_is_away(store: FaultyStore, document: Document[Tally]) -> None:
+    await document.change(plus_one)
+    store.fail("replace", applied=True)
+    store.fail("get", nth=2)
+    with pytest.raises(OutcomeUnknown):
+        await document.change(plus_one)
+    assert await value(store) == 2
 
 
 async def test_fields_of_a_later_version_are_kept(store: FaultyStore, document: Document[Tally]) -> None:

@@ -12,6 +12,8 @@ from app.core.clock import Clock
 from app.core.errors import StoreUnavailable
 from app.core.operation import ToolCall
 from app.core.routing import TOOL_CALL_KEY
+from app.llm.client import LLM, LLMHealth
+from app.llm.scripted import ScriptedLLM
 from app.storage.memory import MemoryStore
 from app.system.operations import operations
 from app.system.service import SystemService
@@ -63,13 +65,11 @@ def a_system(
     store: StoreOfKind,
     clock: FrozenClock,
     *,
-    llm_model: str | None = None,
+    llm: LLM | None = None,
     patience: timedelta = timedelta(seconds=5),
 ) -> SystemService:
     tools = [("live_note", "Write a note."), ("long", "x" * 300)]
-    return SystemService(
-        store, clock, name="Memory", version="1.2.3", tools=tools, llm_model=llm_model, patience=patience
-    )
+    return SystemService(store, clock, name="Memory", version="1.2.3", tools=tools, llm=llm, patience=patience)
 
 
 @pytest.fixture
@@ -94,10 +94,27 @@ async def test_a_service_without_a_model_is_in_good_health(
     assert "extractive" in health.services.llmaas.message
 
 
-async def test_a_configured_model_is_named_and_not_called(store: StoreOfKind, clock: FrozenClock) -> None:
-    health = await a_system(store, clock, llm_model="some-model").health()
+class Ill(ScriptedLLM):
+    """A model whose endpoint does not accept the key."""
 
-    assert (health.services.llmaas.status, health.services.llmaas.model) == ("ok", "some-model")
+    async def health(self) -> LLMHealth:
+        return LLMHealth(ok=False, message="10.1.2.3 does not accept the key.", model=self.model)
+
+
+async def test_a_configured_model_is_named_and_not_called(store: StoreOfKind, clock: FrozenClock) -> None:
+    model = ScriptedLLM(model="some-model")
+    health = await a_system(store, clock, llm=model).health()
+
+    assert (health.status, health.services.llmaas.status) == ("ok", "ok")
+    assert health.services.llmaas.model == "some-model"
+    assert model.calls == []
+
+
+async def test_a_model_that_cannot_be_used_is_ill_health(store: StoreOfKind, clock: FrozenClock) -> None:
+    health = await a_system(store, clock, llm=Ill()).health()
+
+    assert (health.status, health.services.llmaas.status) == ("degraded", "error")
+    assert "10.1.2.3" not in health.model_dump_json()
 
 
 async def test_an_outage_is_an_answer_and_tells_nothing_of_the_inside(

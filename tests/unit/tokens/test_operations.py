@@ -47,7 +47,8 @@ async def test_the_life_of_a_token(tokens: TokenService) -> None:
         made = await http.post("/admin/tokens", json={"name": "agent-one", "permissions": "read", "space_ids": "alpha"})
         assert made.status_code == 201
         assert made.json().keys() == {
-            *("status", "name", "token", "hash", "permissions", "space_ids", "created_at", "expires_at", "warning")
+            *("status", "name", "token", "hash", "permissions", "space_ids", "created_at", "expires_at", "warning"),
+            "warnings",
         }
 
         [token] = (await http.get("/admin/tokens")).json()["tokens"]

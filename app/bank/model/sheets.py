@@ -1,0 +1,288 @@
+"""The files of a bank while operations are carried out on them; only those that are touched are taken apart."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from app.bank.document.blocks import BLANK, FRONT, Block, digest, split_body
+from app.bank.document.bullets import anatomy
+from app.bank.document.layout import FileRule
+from app.bank.document.markdown import Document, Section, fold_title, parse
+from app.bank.document.safety import prose_lines
+from app.bank.document.text import fold, missing, stems
+from app.bank.extract.snapshot import Snapshot
+from app.bank.model.matching import is_struck
+from app.bank.model.policy import size_of
+
+
+@dataclass(slots=True)
+class Sheet:
+    """One file that operations change."""
+
+    path: str
+    rule: FileRule | None
+    before: str | None
+    """Its content in the snapshot; None for a file that is new."""
+    document: Document
+    sources: dict[str, set[str]]
+    """Block digest, then ids of the notes it rests on."""
+    said: dict[str, set[str]] = field(default_factory=dict)
+    """Block digest, then ids of the notes of this batch whose content it gives."""
+    raws: dict[str, str] = field(default_factory=dict)
+    """Block digest, then a block of that name, for those in `said`."""
+    initial: dict[int, str] = field(default_factory=dict)
+    """Identity of a section, then its own body in the snapshot."""
+    replaced: set[int] = field(default_factory=set)
+    """Identities of the sections that were replaced."""
+    sections: list[Section] = field(default_factory=list)
+    """Every section ever seen here, so that identities stay unique."""
+
+    def __post_init__(self) -> None:
+        self.sections = list(self.document.sections)
+        self.initial = {id(section): section.body for section in self.sections}
+
+    @property
+    def append_only(self) -> bool:
+        return self.rule is not None and self.rule.append_only
+
+    @property
+    def protected(self) -> bool:
+        return self.rule is not None and self.rule.protected
+
+    @property
+    def limit(self) -> int | None:
+        return None if self.rule is None else self.rule.limit
+
+    def find(self, section_path: tuple[str, ...], seen: str = "") -> list[int]:
+        """The sections an operation can mean: by titles, then by their exact spelling, then by what was in them."""
+        document = self.document
+        if not section_path:
+            return [document.title_section()]
+        folded = tuple(fold_title(title) for title in section_path)
+        found = [
+            at
+            for at in range(1, len(document.sections))
+            if fold_title(document.sections[at].title) == folded[-1]
+            and tuple(fold_title(title) for title in document.path(at)) == folded
+        ]
+        if len(found) > 1:
+            found = [at for at in found if document.path(at) == section_path] or found
+        if len(found) > 1 and seen:
+            found = [at for at in found if self.seen(at) == seen] or found
+        return found
+
+    def seen(self, at: int) -> str:
+        """Digest of the section's own body as it was in the snapshot; empty for a section that is new."""
+        body = self.initial.get(id(self.document.sections[at]))
+        return "" if body is None else digest(body)
+
+    def blocks(self, at: int) -> list[Block]:
+        """The blocks of a section's own body."""
+        return split_body(self.document.sections[at].body, 0 if at else self.document.front)
+
+    def settle(self, at: int) -> None:
+        """Take a section that was written with headings in its body apart."""
+        section = self.document.sections[at]
+        parsed = parse(section.heading + section.body)
+        if len(parsed.sections) > 2:  # noqa: PLR2004 - what precedes the heading, and the section itself
+            section.body = parsed.sections[1].body
+            self.document.sections[at + 1 : at + 1] = parsed.sections[2:]
+        self.sections += self.document.sections[at : at + max(len(parsed.sections) - 1, 1)]
+
+    def is_sound(self, at: int) -> bool:
+        """Is the section still one section when it is read again?"""
+        section = self.document.sections[at]
+        parsed = parse(section.heading + section.body)
+        is_last = at == len(self.document.sections) - 1
+        if parsed.is_open and not (is_last and self.document.is_open):
+            return False
+        if at == 0:
+            return len(parsed.sections) == 1 and parsed.front == self.document.front
+        return len(parsed.sections) == 2 and parsed.outline() == ((section.level, section.title),)  # noqa: PLR2004 - as above
+
+    def digests(self, sections: Iterable[Section]) -> set[str]:
+        """The names of all blocks of sections."""
+        first = self.document.sections[0] if self.document.sections else None
+        return {
+            digest(block.raw)
+            for section in sections
+            for block in split_body(section.body, self.document.front if section is first else 0)
+            if block.kind not in {BLANK, FRONT}
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one block says."""
+
+    folded: str
+    stems: frozenset[str]
+    negates: bool
+    is_struck: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A sheet as it was before an operation."""
+
+    sections: tuple[tuple[Section, str, str], ...]
+    is_open: bool
+    sources: dict[str, set[str]]
+    said: dict[str, set[str]]
+    replaced: frozenset[int]
+
+
+class Sheets:
+    """The bank while operations are carried out."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.opened: dict[str, Sheet] = {}
+        self._names = {path.casefold(): path for path in sorted(snapshot.files, reverse=True)}
+        self._folded: dict[str, str] = {}
+        """Text of a file or section, then the same as it is searched: folding is what takes time."""
+        self._prose: dict[str, frozenset[str]] = {}
+        self._told: dict[tuple[str, int], tuple[Told, ...]] = {}
+        self._untouched_bytes: dict[str, int] = {}
+
+    def name(self, path: str) -> str | None:
+        """The file of that name in whatever case."""
+        return self._names.get(path.casefold())
+
+    def open(self, path: str) -> Sheet:
+        """A file of the bank, taken apart."""
+        sheet = self.opened.get(path)
+        if sheet is None:
+            content = self.snapshot.files[path]
+            sources = {block: set(ids) for block, ids in self.snapshot.provenance.get(path, {}).items()}
+            rule = self.snapshot.layout.rule_of(path)
+            sheet = self.opened[path] = Sheet(path, rule, content, parse(content), sources)
+        return sheet
+
+    def create(self, path: str, document: Document) -> Sheet:
+        """A file that is new."""
+        sheet = Sheet(path, self.snapshot.layout.rule_of(path), None, document, {})
+        sheet.initial = {}
+        self.opened[path] = sheet
+        self._names[path.casefold()] = path
+        return sheet
+
+    def forget(self, path: str) -> None:
+        """Leave a file as it was in the snapshot."""
+        sheet = self.opened.pop(path, None)
+        if sheet is not None and sheet.before is None:
+            del self._names[path.casefold()]
+
+    def count(self) -> int:
+        """Files of the bank as it stands."""
+        return len(self._names)
+
+    def content(self, path: str) -> str:
+        """A file as it stands."""
+        sheet = self.opened.get(path)
+        return self.snapshot.files[path] if sheet is None else sheet.document.render()
+
+    def size(self) -> int:
+        """Bytes of the bank as it stands."""
+        if not self._untouched_bytes:
+            self._untouched_bytes = {path: size_of(content) for path, content in self.snapshot.files.items()}
+        kept = sum(size for path, size in self._untouched_bytes.items() if path not in self.opened)
+        return kept + sum(size_of(sheet.document.render()) for sheet in self.opened.values())
+
+    def folded(self, path: str) -> str:
+        """A file as it is searched. Of one that was taken apart only the sections that changed are folded anew."""
+        sheet = self.opened.get(path)
+        if sheet is None:
+            return self._fold(self.snapshot.files[path])
+        return " ".join(self.folded_section(section) for section in sheet.document.sections)
+
+    def folded_section(self, section: Section) -> str:
+        """A section with its heading, as it is searched."""
+        return self._fold(section.heading + section.body)
+
+    def _fold(self, text: str) -> str:
+        known = self._folded.get(text)
+        if known is None:
+            known = self._folded[text] = fold(text)
+        return known
+
+    def prose(self, path: str) -> frozenset[str]:
+        """The lines of a file that are not code."""
+        sheet = self.opened.get(path)
+        if sheet is None:
+            return self._prose_of(self.snapshot.files[path])
+        return frozenset[str]().union(*(self._prose_of(one.heading + one.body) for one in sheet.document.sections))
+
+    def _prose_of(self, text: str) -> frozenset[str]:
+        known = self._prose.get(text)
+        if known is None:
+            known = self._prose[text] = prose_lines(text)
+        return known
+
+    def told(self, sheet: Sheet, at: int) -> tuple[Told, ...]:
+        """What each block of a section says."""
+        key = sheet.document.sections[at].body, 0 if at else sheet.document.front
+        known = self._told.get(key)
+        if known is None:
+            known = self._told[key] = tuple(
+                Told(fold(block.raw), stems(block.raw), bool(anatomy(block.raw).negations), is_struck(block))
+                for block in sheet.blocks(at)
+                if block.kind not in {BLANK, FRONT}
+            )
+        return known
+
+    def missing(self, tokens: frozenset[str], *, near: str = "") -> frozenset[str]:
+        """The hard tokens that the bank as it stands does not hold; `near` is where to look first."""
+        rest = tokens
+        for path in sorted(self.opened, key=lambda path: (path != near, path)):
+            if not rest:
+                return rest
+            rest = missing(rest, self.folded(path))
+        untouched = [path for path in sorted(self.snapshot.files) if path not in self.opened]
+        # Folding is what takes time, so the files that seem to hold a token come first.
+        likely = [path for path in untouched if rest and self._seems_to_hold(path, rest)]
+        for path in dict.fromkeys([*likely, *untouched]):
+            if not rest:
+                return rest
+            rest = missing(rest, self.folded(path))
+        return rest
+
+    def _seems_to_hold(self, path: str, tokens: frozenset[str]) -> bool:
+        content = self.snapshot.files[path].casefold()
+        return any(token in content for token in tokens)
+
+
+def checkpoint(sheet: Sheet) -> Checkpoint:
+    """The sheet as it stands, to come back to."""
+    return Checkpoint(
+        tuple((section, section.heading, section.body) for section in sheet.document.sections),
+        sheet.document.is_open,
+        {block: set(ids) for block, ids in sheet.sources.items()},
+        {block: set(ids) for block, ids in sheet.said.items()},
+        frozenset(sheet.replaced),
+    )
+
+
+def roll_back(sheet: Sheet, point: Checkpoint) -> None:
+    """Make the sheet what it was."""
+    for section, heading, body in point.sections:
+        section.heading, section.body = heading, body
+    sheet.document.sections[:] = [section for section, _, _ in point.sections]
+    sheet.document.is_open = point.is_open
+    sheet.sources, sheet.said, sheet.replaced = point.sources, point.said, set(point.replaced)
+
+
+def changed_sections(sheet: Sheet, point: Checkpoint) -> tuple[list[int], list[Section]]:
+    """Where the sheet differs from a checkpoint, and the sections that are gone or were different (as they are now)."""
+    before = {id(section): (heading, body) for section, heading, body in point.sections}
+    now = {id(section) for section in sheet.document.sections}
+    changed = [
+        at
+        for at, section in enumerate(sheet.document.sections)
+        if before.get(id(section)) != (section.heading, section.body)
+    ]
+    return changed, [section for section, _, _ in point.sections if id(section) not in now]
+
+
+def as_lists(sources: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Sources as a plan has them."""
+    return {block: sorted(ids) for block, ids in sorted(sources.items()) if ids}

@@ -1,0 +1,1 @@
+"""The bank as it was, and changed by hand: history, difference, undo, repair."""

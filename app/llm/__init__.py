@@ -1,0 +1,1 @@
+"""The model: a prompt in, an answer out, and what it cost."""

@@ -1,0 +1,1 @@
+"""What consolidation makes of projects whose truth is known, measured."""

@@ -1,0 +1,1 @@
+"""Answers as models give them, and what must come of each."""
