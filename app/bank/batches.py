@@ -45,9 +45,7 @@ class Run:
     most: int = 0
     """So many there may be."""
     answered: int = 0
-    """Batches that the model has answered for."""
-    useful: bool = False
-    """Has any answer been of use?"""
+    """Batches that the model has answered for: with something of use, or with a refusal."""
     detail: str = ""
     """What was wrong with the last one that was not."""
     unusable: int = 0
@@ -102,7 +100,6 @@ class Batches:
             # As long as each answer files something, the model is worth asking.
             run.unusable = 0
             run.answered += 1
-            run.useful = True
             waiting = await self._waiting(run.space_id, batch.notes)
             return [Batch(tuple(waiting), is_extractive=False)] if waiting else []
         smaller = halves(batch)
@@ -138,14 +135,12 @@ class Batches:
         if trouble is Trouble.NONE:
             run.unusable = run.failed = 0
             run.answered += 1
-            run.useful = True
             return
         run.detail = proposal.detail
         run.job.event("degraded", {"batch": number, "why": trouble.value, "detail": proposal.detail})
         if trouble is Trouble.REFUSED:
             # It is there and answers: other spaces, and other notes, must not go without it.
             run.answered += 1
-            run.useful = True
         if trouble.is_of_the_batch:
             run.unusable += 1
             if run.unusable >= _UNUSABLE or run.asked >= run.most:

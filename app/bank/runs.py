@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -38,9 +38,6 @@ _DIALOGUES: Final = 2
 _DIALOGUES_MORE: Final = 20
 
 log = structlog.get_logger(__name__)
-
-
-T = TypeVar("T")
 
 
 class Runs:
@@ -228,7 +225,7 @@ class Runs:
         finally:
             if run.tally.calls and self._dialogue is not None:
                 self._dialogue.ended(well=run.answered > 0)
-        if run.asked and not run.useful and not run.faults and run.failure is None:
+        if run.asked and not run.answered and not run.faults and run.failure is None:
             run.lose(number, "llm_unusable", run.detail)
         await self._view.roll_forward_or_log(space_id)
         job.progress(run.tally.processed, total, "done")

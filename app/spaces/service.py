@@ -216,10 +216,6 @@ class SpaceService:
         """
         await self._store.ensure_rules(head)
 
-    async def removed_rules(self, opened: Opened) -> bool:
-        """Has somebody removed the rules by hand?"""
-        return opened.head.opening is None and await self._store.rules(opened.head.space_id) is None
-
     async def delete(self, space_id: str, *, confirm: bool) -> SpaceDeleted:
         """Remove a space. From its first write on, every operation says that the space is not there."""
         if not confirm:

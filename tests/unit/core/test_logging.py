@@ -90,12 +90,12 @@ def test_a_traceback_shows_neither_local_variables_nor_a_token_in_its_message(st
 
 def test_the_libraries_write_through_the_same_renderer(stream: io.StringIO) -> None:
     configure_logging(stream=stream)
-    logging.getLogger("some.library").warning("sent %s", f"Bearer {TOKEN}")
+    logging.getLogger("some.package").warning("sent %s", f"Bearer {TOKEN}")
     logging.getLogger("uvicorn.error").info("started")
     logging.getLogger("uvicorn.access").info("left out")
     first, second = lines(stream)
     assert first["event"] == "sent [hidden]"
-    assert first["logger"] == "some.library"
+    assert first["logger"] == "some.package"
     assert second["event"] == "started"
 
 
