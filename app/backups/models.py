@@ -47,7 +47,9 @@ class Manifest(Record):
     incarnation: str = ""
     version: int = 0
     files: dict[str, FileEntry] = {}
-    """Path below the space."""
+    """By path below the space."""
+    packs: dict[str, list[str]] = {}
+    """Which of the files lie together in a tar.gz of that name beside the others, and have no object of their own."""
     legacy: bool = False
     """Made by an older tool: nothing is stored of this manifest, it is what the listing tells."""
 

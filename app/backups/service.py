@@ -1,14 +1,15 @@
 """Frozen copies of spaces."""
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from app.backups.errors import BackupBusy, BackupDamaged, BackupNotFound, RestoreTargetExists
+from app.backups.contents import Contents
+from app.backups.copying import Copy
+from app.backups.errors import BackupBusy, BackupNotFound, RestoreTargetExists
 from app.backups.models import (
     BackupCreated,
     BackupDeleted,
@@ -17,11 +18,9 @@ from app.backups.models import (
     BackupListed,
     BackupRestored,
     BackupState,
-    FileEntry,
     Manifest,
 )
-from app.backups.store import BackupStore, backup_prefix, entry, manifest_key
-from app.bank.service import is_record_of, render_view
+from app.backups.store import BackupStore, backup_prefix, manifest_key
 from app.core.archive import packed_archive, stream_archive
 from app.core.clock import iso
 from app.core.errors import ConfirmationRequired
@@ -30,10 +29,9 @@ from app.core.ids import new_nonce
 from app.core.operation import Progress
 from app.core.paging import encode_cursor, name_after
 from app.core.schema import parse_instant
-from app.notes.models import Kept
 from app.notes.service import NoteService
 from app.spaces.errors import SpaceBusy, SpaceChanging, SpaceExists
-from app.spaces.models import ADOPTED, Head, Opened
+from app.spaces.models import ADOPTED, Head
 from app.spaces.service import SpaceService
 from app.storage.document import DamagedDocument, parsed
 from app.storage.store import GZIP, JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed
@@ -65,8 +63,9 @@ class BackupService:
         manifest, etag = await self._claim(space_id, description, caller)
         for _round in range(_ROUNDS):
             opened = await self._spaces.open(space_id)
+            copy = Copy(self._store, manifest.backup_id, opened, progress)
             try:
-                files = await self._copy(manifest.backup_id, opened, progress)
+                await copy.make(self._notes)
             except SpaceChanging:
                 continue
             complete = manifest.model_copy(
@@ -75,7 +74,8 @@ class BackupService:
                     "nonce": new_nonce(),
                     "incarnation": opened.head.incarnation,
                     "version": opened.head.version,
-                    "files": files,
+                    "files": dict(sorted(copy.files.items())),
+                    "packs": dict(sorted(copy.packs.items())),
                 }
             )
             try:
@@ -87,8 +87,8 @@ class BackupService:
                 space_id=space_id,
                 timestamp=manifest.created_at,
                 description=description,
-                files_backed_up=len(files),
-                total_size=sum(file.size for file in files.values()),
+                files_backed_up=len(copy.files),
+                total_size=_size(complete),
             )
         raise BackupBusy(f"Space '{space_id}' changed {_ROUNDS} times while it was being copied: try again.")
 
@@ -109,50 +109,6 @@ class BackupService:
                 return manifest, await self._store.claim(manifest)
             except PreconditionFailed:
                 instant = instant.replace(microsecond=0) + timedelta(seconds=1)
-
-    async def _copy(self, backup_id: str, opened: Opened, progress: Progress) -> dict[str, FileEntry]:
-        """Copy everything of one version; raises SpaceChanging when the space moves on meanwhile."""
-        head = opened.head
-        space_id = head.space_id
-        rendered = {path: body for path, body, _kind in render_view(head)}
-        rendered["_bank.json"] = head.model_dump_json(by_alias=True).encode()
-        rules = None if head.opening is not None else await self._store.read(f"{space_id}/_rules.md")
-        rendered["_rules.md"] = (head.opening or "").encode() if rules is None else rules
-        # The store copies the notes by itself: what the manifest says of each is known from when it was last read.
-        notes = {f"live/{kept.note.id}": kept for kept in await self._notes.frozen_objects(opened)}
-        recorded, former = await asyncio.gather(
-            self._store.keys(f"{space_id}/_history/"), self._store.keys(f"{space_id}/_rules/")
-        )
-        kept = [key for key in recorded if is_record_of(key, head.version)] + former
-        bodies = [key.removeprefix(f"{space_id}/") for key in kept]
-        done = 0
-        total = len(rendered) + len(notes) + len(bodies)
-
-        async def copy(path: str) -> tuple[str, FileEntry]:
-            nonlocal done
-            copied = await copy_note(notes[path], path) if path in notes else await copy_body(path)
-            if copied is None:
-                self._notes.forget(space_id)
-                raise SpaceChanging(space_id)
-            done += 1
-            if done % 100 == 0:
-                await progress(done, total, f"{done} of {total} files copied")
-            return path, copied
-
-        async def copy_note(kept: Kept, path: str) -> FileEntry | None:
-            there = await self._store.copy_file(kept.key, backup_id, path)
-            return FileEntry(size=kept.size, sha256=kept.sha256) if there else None
-
-        async def copy_body(path: str) -> FileEntry | None:
-            body = rendered.get(path)
-            if body is None:
-                body = await self._store.read(f"{space_id}/{path}")
-            if body is None:
-                return None
-            await self._store.write_file(backup_id, path, body)
-            return entry(body)
-
-        return dict(sorted(await self._store.each([*rendered, *notes, *bodies], copy)))
 
     async def list(self, space_id: str, *, caller: Caller, limit: int, cursor: str) -> BackupList:
         """The complete backups of the spaces that the caller sees."""
@@ -204,29 +160,18 @@ class BackupService:
         """The backup as a tar.gz, piece by piece."""
         caller.demand(Permission.READ, _space_of(backup_id))
         manifest, _etag = await self._open(backup_id, caller)
-        return stream_archive(self._members(manifest))
+        return stream_archive(Contents(self._store, manifest).members())
 
     async def download(self, backup_id: str, *, caller: Caller) -> BackupDownload:
         caller.demand(Permission.READ, _space_of(backup_id))
         manifest, _etag = await self._open(backup_id, caller)
-        packed = await packed_archive(self._members(manifest))
+        packed = await packed_archive(Contents(self._store, manifest).members())
         return BackupDownload(
             backup_id=backup_id,
             archive_base64=packed.base64,
             archive_size=packed.size,
             files_count=packed.files,
         )
-
-    async def _members(self, manifest: Manifest) -> AsyncIterator[tuple[str, bytes]]:
-        for path in manifest.files:
-            yield path, await self._verified(manifest, path)
-
-    async def _verified(self, manifest: Manifest, path: str) -> bytes:
-        """One file of the backup; raises BackupDamaged when it is not what was copied."""
-        body = await self._store.read_file(manifest.backup_id, path)
-        if body is None or (not manifest.legacy and entry(body) != manifest.files[path]):
-            raise BackupDamaged(manifest.backup_id, path)
-        return body
 
     async def restore(self, backup_id: str, *, confirm: bool, caller: Caller, progress: Progress) -> BackupRestored:
         """Bring a space back. It is seen as absent until the last write, and a retry goes on where a crash stopped."""
@@ -236,40 +181,36 @@ class BackupService:
         space_id = manifest.space_id
         total = len(manifest.files)
         await progress(0, total, "verifying the backup")
-        await self._store.each(manifest.files, lambda path: self._check(manifest, path))
-        saved = None if manifest.legacy else await self._saved(manifest)
+        contents = Contents(self._store, manifest)
+        for portion in contents.portions():
+            await contents.each(portion, _nothing)
+        saved = None if manifest.legacy else parsed(Head, f"{backup_id}/_bank.json", await contents.file("_bank.json"))
         try:
             claim = await self._spaces.claim_restore(space_id, backup_id)
         except SpaceExists:
             raise RestoreTargetExists(space_id) from None
 
-        async def copy_back(path: str) -> None:
+        async def copy_back(path: str, body: bytes) -> None:
             kind = _KINDS.get(path.rpartition(".")[2], MARKDOWN)
             try:
-                await self._store.write_back(f"{space_id}/{path}", await self._verified(manifest, path), kind)
+                await self._store.write_back(f"{space_id}/{path}", body, kind)
             except PreconditionFailed:
                 raise SpaceBusy(space_id) from None
 
+        done = 0
         # The plain files of an older tool are its bank: they are copied, and adopted before the last write.
-        paths = [path for path in manifest.files if manifest.legacy or not path.startswith(_DERIVED)]
-        for start in range(0, len(paths), _CHUNK):
-            await progress(start, total, f"copying {total} files")
+        for portion in contents.portions(but=() if manifest.legacy else _DERIVED):
+            await progress(done, total, f"copying {total} files")
             # A restore that was thought to be dead must not write into what has taken its place.
             claim = await self._spaces.keep_restore(claim)
-            await self._store.each(paths[start : start + _CHUNK], copy_back)
+            await contents.each(portion, copy_back)
+            done += len(portion.paths)
         claim = await self._spaces.keep_restore(claim)
         if saved is None and (saved := await self._spaces.first_head(space_id)) is None:
             raise SpaceBusy(space_id)
         await self._spaces.finish_restore(claim, saved)
         await progress(total, total, "done")
         return BackupRestored(backup_id=backup_id, space_id=space_id, files_restored=total)
-
-    async def _saved(self, manifest: Manifest) -> Head:
-        """The bank in the backup."""
-        return parsed(Head, f"{manifest.backup_id}/_bank.json", await self._verified(manifest, "_bank.json"))
-
-    async def _check(self, manifest: Manifest, path: str) -> None:
-        await self._verified(manifest, path)
 
     async def delete(self, backup_id: str, *, confirm: bool, caller: Caller) -> BackupDeleted:
         if not confirm:
@@ -283,16 +224,21 @@ class BackupService:
                 await self._store.replace(_deleting(manifest), etag)
         except PreconditionFailed:
             raise BackupNotFound(backup_id) from None
-        removed, remaining = await self._remove(backup_id)
+        removed, remaining = await self._remove(manifest)
         return BackupDeleted(backup_id=backup_id, files_deleted=removed, files_remaining=remaining)
 
-    async def _remove(self, backup_id: str) -> tuple[int, int]:
+    async def _remove(self, manifest: Manifest) -> tuple[int, int]:
         """Remove the files, and the manifest when they are gone: until then it says what state they are in."""
-        keys = [key for key in await self._store.keys(backup_prefix(backup_id)) if key != manifest_key(backup_id)]
+        prefix, last = backup_prefix(manifest.backup_id), manifest_key(manifest.backup_id)
+        keys = [key for key in await self._store.keys(prefix) if key != last]
         left = await self._store.remove(keys)
         if not left:
-            await self._store.remove([manifest_key(backup_id)])
-        return len(keys) - len(left), len(left)
+            await self._store.remove([last])
+
+        def files(of: Sequence[str]) -> int:
+            return sum(len(manifest.packs.get(key.removeprefix(prefix), [key])) for key in of)
+
+        return files(keys) - files(left), files(left)
 
     async def sweep_aborted(self) -> None:
         """Remove what was left of backups that were cut short, or whose deletion was."""
@@ -314,8 +260,16 @@ class BackupService:
             await self._store.replace(_deleting(manifest), etag)
         elif manifest.state is not BackupState.DELETING:
             return
-        removed, remaining = await self._remove(backup_id)
+        removed, remaining = await self._remove(manifest)
         log.info("backup_swept", backup_id=backup_id, removed=removed, remaining=remaining)
+
+
+async def _nothing(_path: str, _body: bytes) -> None:
+    """What is read is verified; that is all."""
+
+
+def _size(manifest: Manifest) -> int:
+    return sum(file.size for file in manifest.files.values())
 
 
 def _listed(manifest: Manifest, head: Head | None) -> BackupListed:
@@ -326,7 +280,7 @@ def _listed(manifest: Manifest, head: Head | None) -> BackupListed:
         created_at=manifest.created_at,
         description=manifest.description,
         files_count=len(manifest.files),
-        total_size=sum(file.size for file in manifest.files.values()),
+        total_size=_size(manifest),
         version=manifest.version,
         current=_is_current(manifest, head),
         legacy=manifest.legacy,

@@ -3,15 +3,16 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from app.backups.models import BackupState, FileEntry, Manifest
+from app.core.archive import pack, unpack
 from app.core.clock import iso
 from app.core.ids import SPACE_ID_PATTERN
 from app.storage.document import parsed
-from app.storage.store import JSON, TEXT, ObjectStore, PreconditionFailed, Stored
+from app.storage.store import GZIP, JSON, TEXT, ObjectStore, PreconditionFailed, Stored
 
 _ROOT: Final = "_backups/"
 _IN_FLIGHT: Final = 32
@@ -96,13 +97,19 @@ class BackupStore:
                 yield folder.removeprefix(prefix).rstrip("/")
 
     async def each(self, items: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T]:
-        """Do the work for every item, a bounded number at a time."""
+        """Do the work for every item, a bounded number at a time. When one fails, the others have ended too."""
 
         async def bounded(item: S) -> T:
             async with self._gate:
                 return await work(item)
 
-        return await asyncio.gather(*map(bounded, items))
+        tasks = [asyncio.ensure_future(bounded(item)) for item in items]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def read(self, key: str) -> bytes | None:
         found = await self._store.get(key)
@@ -111,8 +118,21 @@ class BackupStore:
     async def read_file(self, backup_id: str, path: str) -> bytes | None:
         return await self.read(backup_prefix(backup_id) + path)
 
+    async def read_pack(self, backup_id: str, name: str) -> dict[str, bytes]:
+        """The files in a pack, by path; none when it is gone, or no pack."""
+        archive = await self.read_file(backup_id, name)
+        try:
+            return {} if archive is None else await asyncio.to_thread(unpack, archive)
+        except ValueError:
+            return {}
+
     async def write_file(self, backup_id: str, path: str, body: bytes) -> None:
         await self._store.put(backup_prefix(backup_id) + path, body, content_type=TEXT)
+
+    async def write_pack(self, backup_id: str, name: str, files: Mapping[str, bytes]) -> None:
+        """Write many small files, by path, as one object."""
+        archive = await asyncio.to_thread(pack, files)
+        await self._store.put(backup_prefix(backup_id) + name, archive, content_type=GZIP)
 
     async def copy_file(self, key: str, backup_id: str, path: str) -> bool:
         """Copy an object into the backup without reading it; False when it is gone."""

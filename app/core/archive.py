@@ -1,11 +1,12 @@
-"""A tar.gz written as it is sent: the whole archive is never in memory."""
+"""Archives: a tar.gz written as it is sent, whatever its size, and small ones in one piece."""
 
 import asyncio
 import base64
+import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,9 +25,7 @@ async def stream_archive(members: AsyncIterator[tuple[str, bytes]]) -> AsyncIter
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         async for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = len(content), 0o644, 0
-            tar.addfile(info, io.BytesIO(content))
+            _add(tar, name, content)
             if piece := await _compressed(packer, _drained(buffer)):
                 yield piece
     yield await _compressed(packer, _drained(buffer)) + packer.flush()
@@ -60,6 +59,31 @@ async def packed_archive(members: AsyncIterator[tuple[str, bytes]]) -> Packed:
                 f"The archive has more than {LARGEST // 2**20} MiB: ask for it with 'Accept: application/gzip' instead."
             )
     return Packed(base64.b64encode(whole).decode(), len(whole), files)
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """A small tar.gz of the members (content by name); the same members give the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in members.items():
+            _add(tar, name, content)
+    return gzip.compress(buffer.getvalue(), 6, mtime=0)
+
+
+def unpack(archive: bytes) -> dict[str, bytes]:
+    """The members of a small tar.gz; raises ValueError when it is none."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+            readers = {member.name: tar.extractfile(member) for member in tar}
+            return {name: reader.read() for name, reader in readers.items() if reader is not None}
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"not a whole tar.gz: {error}") from error
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = len(content), 0o644, 0
+    tar.addfile(info, io.BytesIO(content))
 
 
 async def _compressed(packer: "zlib._Compress", data: bytes) -> bytes:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -52,6 +51,10 @@ from app.storage.store_time import StoreTime
 
 BULK: Final = 32
 """Requests in flight for one bulk deletion: beyond, only latency grows. The rest of the pool is for everybody else."""
+_BATCH: Final = 250
+_BATCHES: Final = 4
+"""Keys in one request that deletes many, and such requests in flight: SeaweedFS takes half the time for them that it
+takes for one of a thousand."""
 
 T = TypeVar("T")
 
@@ -178,11 +181,19 @@ class S3Store:
         await self._shielded(self._delete(key, etag))
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
-        wanted = iter(dict.fromkeys([check_key(key) for key in keys]))
-        remaining: list[str] = []
-        while batch := list(islice(wanted, PAGE_SIZE)):
-            remaining += await self._shielded(self._delete_batch(batch))
-        return remaining
+        wanted = list(dict.fromkeys([check_key(key) for key in keys]))
+        turn = asyncio.Semaphore(_BATCHES)
+
+        async def batch(start: int) -> Sequence[str]:
+            async with turn:
+                return await self._shielded(self._delete_batch(wanted[start : start + _BATCH]))
+
+        left: list[str] = []
+        for outcome in await asyncio.gather(*map(batch, range(0, len(wanted), _BATCH)), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            left += outcome
+        return left
 
     async def list(self, prefix: str, *, start_after: str = "", delimiter: str = "") -> AsyncIterator[Page]:
         check_prefix(prefix)
@@ -298,7 +309,7 @@ class S3Store:
         return [key for key in keys if key in failed or None in failed]
 
     async def _delete_singly(self, keys: Sequence[str]) -> Sequence[str]:
-        turn = asyncio.Semaphore(BULK)
+        turn = asyncio.Semaphore(BULK // _BATCHES)
 
         async def is_left(key: str) -> bool:
             async with turn:
