@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from app.bank.document.blocks import ITEM, MARKER, split_body
@@ -57,29 +57,62 @@ class Fact:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bullet:
-    """What a block of the bank says, apart from its date and marks."""
+    """What a block of the bank says, apart from its date and marks. What is asked of it is worked out once."""
 
-    core: str
-    """Its text in the form that is tested for equality."""
+    said: str
+    """Its text."""
     is_live: bool
     """Neither struck nor ticked."""
     day: str
     """The date it begins with, or nothing."""
-    fact: Fact | None
-    stated: Fact | None
-    """The fact, or one whose subject is a single word: not enough to be sure that another text speaks of the same."""
-    print: Fingerprint
-    sequence: tuple[str, ...]
-    """Its stems in order."""
-    negations: tuple[str, ...]
-    change: Change | None = None
-    """What it says has another value now."""
-    choice: Choice | None = None
-    """What it says is used."""
-    cites: frozenset[str] = frozenset()
-    """Numbers of issues, without their mark."""
+
+    @cached_property
+    def core(self) -> str:
+        """Its text in the form that is tested for equality."""
+        return same(self.said)
+
+    @cached_property
+    def print(self) -> Fingerprint:
+        """What must be found again of it."""
+        return fingerprint(self.said)
+
+    @cached_property
+    def sequence(self) -> tuple[str, ...]:
+        """Its stems in order."""
+        return stem_sequence(self.said)
+
+    @cached_property
+    def negations(self) -> tuple[str, ...]:
+        """Its words that negate."""
+        return tuple(word for word in re.findall(r"[^\W\d_]+", fold(self.said)) if word in NEGATIONS)
+
+    @cached_property
+    def change(self) -> Change | None:
+        """What it says has another value now."""
+        return change_of(self.said)
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """What it says is used."""
+        return choice_of(self.said) if self.change is None else None
+
+    @cached_property
+    def stated(self) -> Fact | None:
+        """The fact, or one of a single word as its subject: not enough to be sure that another text says the same."""
+        return fact_of(self.said, fewest=1) if self.change is None else _outcome(self.change)
+
+    @property
+    def fact(self) -> Fact | None:
+        """What it states, when it says just that."""
+        stated = self.stated
+        return stated if stated is not None and len(stated.subject) >= _MIN_SUBJECT else None
+
+    @cached_property
+    def cites(self) -> frozenset[str]:
+        """Numbers of issues, without their mark."""
+        return references(self.said)
 
 
 def day_of(instant: datetime) -> str:
@@ -104,21 +137,8 @@ def _anatomy(text: str) -> Bullet:
         raise ValueError(text)
     is_struck = bool(match["strike"]) and "~~" in match["text"]
     said = match["text"].replace("~~", " ", 1) if is_struck else match["text"]
-    said = _SUFFIX.sub("", said)
-    change = change_of(said)
-    stated = fact_of(said, fewest=1) if change is None else _outcome(change)
     return Bullet(
-        core=same(said),
-        is_live=not is_struck and match["box"] not in {"x", "X"},
-        day=match["day"] or "",
-        fact=stated if stated is not None and len(stated.subject) >= _MIN_SUBJECT else None,
-        stated=stated,
-        print=fingerprint(said),
-        sequence=stem_sequence(said),
-        negations=tuple(word for word in re.findall(r"[^\W\d_]+", fold(said)) if word in NEGATIONS),
-        change=change,
-        choice=choice_of(said) if change is None else None,
-        cites=references(said),
+        _SUFFIX.sub("", said), is_live=not is_struck and match["box"] not in {"x", "X"}, day=match["day"] or ""
     )
 
 

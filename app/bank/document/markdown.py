@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MAX_LEVEL: Final = 6
@@ -12,6 +13,8 @@ _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _HEADING: Final = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)\Z", re.DOTALL)
 _FENCE: Final = re.compile(r"( {0,3}(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,4})*)(`{3,}|~{3,})(.*)\Z", re.DOTALL)
 _FENCE_END: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*\Z")
+_TELLING: Final = re.compile(r"\n(?=[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:#|`{3}|~{3}|<!--))")
+"""Before a line that can be a heading, or the first one of a fence or a comment: most lines cannot."""
 _COMMENT: Final = re.compile(r" {0,3}<!--")
 _WORDY: Final = re.compile(r"[^\W_]+")
 
@@ -172,33 +175,51 @@ class Document:
 
 def parse(text: str) -> Document:
     """The tree of any text: `parse(text).render() == text`."""
-    lines = lines_of(text)
-    sections: list[Section] = []
-    level, title, heading = 0, "", ""
-    body: list[str] = []
+    front = _front_matter(text)
     enclosure = Enclosure()
-    front_lines = _front_matter(lines)
-    for number, line in enumerate(lines):
-        found = None
-        if number >= front_lines and not enclosure.feed(line):
-            found = heading_of(line)
-        if found is None:
-            body.append(line)
-            continue
-        sections.append(Section(level, title, heading, "".join(body)))
-        (level, title), heading, body = found, line, []
-    sections.append(Section(level, title, heading, "".join(body)))
-    front = sum(len(line) for line in lines[:front_lines])
+    sections: list[Section] = []
+    level, title, heading, begin = 0, "", "", 0
+    for start, end in _telling_lines(text, front, enclosure):
+        line = text[start:end]
+        found = None if enclosure.feed(line) else heading_of(line)
+        if found is not None:
+            sections.append(Section(level, title, heading, text[begin:start]))
+            (level, title), heading, begin = found, line, end
+    sections.append(Section(level, title, heading, text[begin:]))
     return Document(sections, dominant_newline(text), front, enclosure.is_open)
 
 
-def _front_matter(lines: list[str]) -> int:
-    """How many lines the front matter takes; a mark that is never closed begins none."""
-    if not lines or lines[0].lstrip("\ufeff").rstrip() != "---":
+def _telling_lines(text: str, at: int, enclosure: Enclosure) -> Iterator[tuple[int, int]]:
+    """Where the lines are that can be headings or edges of an enclosure; every line of one that is open."""
+    below = "\n" + text
+    has_returns = "\r" in text
+    while at < len(text):
+        if has_returns:
+            line = _LINE.match(text, at)
+            end = line.end() if line else len(text)
+        else:
+            if not enclosure.is_open:
+                found = _TELLING.search(below, at)
+                if found is None:
+                    return
+                at = found.start()
+            end = text.find("\n", at) + 1 or len(text)
+        yield at, end
+        at = end
+
+
+def _front_matter(text: str) -> int:
+    """Length of the front matter; a mark that is never closed begins none."""
+    if not text.startswith(("---", "\ufeff")):
         return 0
-    for number, line in enumerate(lines[1:], 1):
+    first, *lines = lines_of(text)
+    if first.lstrip("\ufeff").rstrip() != "---":
+        return 0
+    length = len(first)
+    for line in lines:
+        length += len(line)
         if line.rstrip() in {"---", "..."}:
-            return number + 1
+            return length
     return 0
 
 
@@ -209,6 +230,7 @@ def dominant_newline(text: str) -> str:
     return max(counts, key=lambda ending: counts[ending])
 
 
+@lru_cache(maxsize=16_384)
 def fold_title(title: str) -> str:
     """A title as two headings are compared: without case, emoji, punctuation and marks."""
     folded = unicodedata.normalize("NFKC", title).casefold()

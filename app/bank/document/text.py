@@ -35,6 +35,13 @@ _RAISED: Final = {
     ord("¾"): " 3/4",
 }
 """NFKC alone would make 102 of 10²."""
+_ALONE: Final = ((0x80, 0x530), (0x2010, 0x2C00), (0x1F000, 0x1FB00))
+"""Where the characters are that make nothing with their neighbours, marks and joiners apart: from, to."""
+_LONG: Final = 1_000
+_USUAL: Final = 400
+"""Characters of a line that is remembered."""
+_FEW: Final = 100
+"""So many different characters are replaced one by one: each takes the time of a search."""
 
 _TOKEN: Final = re.compile(
     r"(?P<url>[A-Za-z][A-Za-z0-9+]{1,15}://[^\s<>\"'`|()\[\]{}]+)|(?P<word>(?:(?<!~)~(?!~))?[#./]{0,2}\w+"
@@ -67,6 +74,8 @@ STOP_WORDS: Final = words("""
 
 def clean(text: str) -> str:
     """The text without invisible, bidirectional and control characters; lines end in a line feed."""
+    if text.isprintable() or text.replace("\n", " ").replace("\t", " ").isprintable():
+        return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROL.sub(" ", text)
     if text.isascii() or not any(map(_may_be_invisible, set(text))):
@@ -93,6 +102,24 @@ def plain(text: str) -> str:
     text = clean(text)
     if text.isascii():
         return text
+    foreign = [character for character in set(text) if character > "\x7f"]
+    alone = [_plain_alone(character) for character in foreign] if len(foreign) <= _FEW else [None]
+    if None in alone:
+        return _normalized(text)
+    for character, plainly in zip(foreign, alone, strict=True):
+        if plainly is not None and plainly != character:
+            text = text.replace(character, plainly)
+    return text
+
+
+@lru_cache(maxsize=4_096)
+def _plain_alone(character: str) -> str | None:
+    """The plain form of a character wherever it stands; None when its neighbours count."""
+    is_alone = any(first <= ord(character) < end for first, end in _ALONE)
+    return _normalized(character) if is_alone and unicodedata.category(character)[0] != "M" else None
+
+
+def _normalized(text: str) -> str:
     if not _RAISED.keys().isdisjoint(map(ord, set(text))):
         text = text.translate(_RAISED)
     text = unicodedata.normalize("NFKC", _VARIATION.sub("", text))
@@ -117,7 +144,23 @@ def _caseless(text: str) -> str:
 
 def fold(text: str) -> str:
     """The text as it is searched: no case, no accents, single blanks."""
-    return " ".join(_caseless(plain(text)).split())
+    return _single_blanks(fold_lines(text))
+
+
+def fold_lines(text: str) -> str:
+    """The same with its blanks and line feeds as they are."""
+    return _caseless(plain(text))
+
+
+def _single_blanks(text: str) -> str:
+    if len(text) < _LONG or not text.isascii():
+        return " ".join(text.split())
+    # A long text is searched for what it mostly does not have; taking it apart takes ten times as long.
+    for blank in "\n\t":
+        text = text.replace(blank, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text.strip(" ")
 
 
 def same(text: str) -> str:
@@ -150,17 +193,26 @@ def hard_tokens(text: str) -> frozenset[str]:
     """What a summary may not drop, folded: code, URLs, numbers, references, paths, identifiers and names."""
     found: set[str] = set()
     for line in plain(text).split("\n"):
-        spans = code_spans(line)
-        for start, end in spans:
-            inner = " ".join(_caseless(line[start:end].strip("`")).split())
-            if _ALNUM.search(inner):
-                found.add(inner)
-        for match in _TOKEN.finditer(line):
-            token = match.group().rstrip(_TRAILING)
-            if _is_hard(token, line, match):
-                found.add(_caseless(token))
+        found |= _hard_tokens_again(line) if len(line) <= _USUAL else _hard_tokens_of(line)
+    return frozenset(found)
+
+
+def _hard_tokens_of(line: str) -> frozenset[str]:
+    found: set[str] = set()
+    for start, end in code_spans(line):
+        inner = " ".join(_caseless(line[start:end].strip("`")).split())
+        if _ALNUM.search(inner):
+            found.add(inner)
+    for match in _TOKEN.finditer(line):
+        token = match.group().rstrip(_TRAILING)
+        if _is_hard(token, line, match):
+            found.add(_caseless(token))
     found.discard("")
     return frozenset(found)
+
+
+# What replaces a section repeats most of its lines.
+_hard_tokens_again = lru_cache(maxsize=16_384)(_hard_tokens_of)
 
 
 def _is_hard(token: str, line: str, match: re.Match[str]) -> bool:
@@ -174,8 +226,8 @@ def _is_hard(token: str, line: str, match: re.Match[str]) -> bool:
 
 def _is_identifier(token: str, bare: str) -> bool:
     is_path = "/" in bare and (token[0] in "/~." or bare.count("/") > 1)
-    is_joined = "_" in bare.strip("_") or any(mark in bare for mark in ".-@")
-    has_digit = any(character.isdigit() for character in bare)
+    is_joined = "." in bare or "-" in bare or "@" in bare or "_" in bare.strip("_")
+    has_digit = any(map(str.isdigit, bare))
     is_cased = bool(_CAMEL.match(bare)) or (len(bare) > 1 and bare[:2].isupper())
     return is_path or is_joined or has_digit or is_cased
 
@@ -194,9 +246,16 @@ def stem_sequence(text: str) -> tuple[str, ...]:
     )
 
 
+def lines_with(stem: str, folded_lines: str) -> list[int]:
+    """Where each line begins that has the stem, in a text of `fold_lines`. Only the words that begin so are read."""
+    rest = r"[^\W\d_]*" if len(stem) == STEM_LENGTH else r"(?![^\W\d_])"
+    words_there = re.finditer(rf"({stem}(?<![^\W\d_]{stem}){rest})[^\n]*", folded_lines)
+    return [folded_lines.rfind("\n", 0, found.start()) + 1 for found in words_there if found[1] not in STOP_WORDS]
+
+
 def holds(folded: str, token: str) -> bool:
     """Is the hard token in the folded text? One with digits must stand alone: `15` is not in `2015` nor in `15.4`."""
-    if not any(character.isdigit() for character in token):
+    if not any(map(str.isdigit, token)):
         return token in folded
     at = folded.find(token)
     while at >= 0:

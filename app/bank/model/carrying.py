@@ -24,8 +24,8 @@ from app.bank.model.proposals import (
     Refusal,
     ResolvedOp,
 )
-from app.bank.model.sheets import Sheet, Sheets, checkpoint, roll_back
-from app.bank.model.tracing import Job, Point, settle
+from app.bank.model.sheets import Changed, Checkpoint, Sheet, Sheets, checkpoint, roll_back
+from app.bank.model.tracing import Job, settle
 from app.bank.model.verbs import Verbs
 from app.notes.models import Category, Note
 
@@ -92,7 +92,7 @@ class _Carrier:
     def _carry(self, op: ResolvedOp) -> None:
         name = self._sheets.name(op.path)
         # A replacement repeats lines that are there; they were judged when they came.
-        known = self._sheets.prose(name) if name and op.op == REPLACE else ()
+        known = self._sheets.prose(name, op.section_path, op.seen) if name and op.op == REPLACE else ()
         author = ", ".join(sorted({self._notes[note_id].identity for note_id in op.sources}))
         text, flags = made_safe(op.text, author, known=known)
         title = " ".join(clean(op.title[: 2 * _LONGEST_TITLE]).split())
@@ -107,33 +107,33 @@ class _Carrier:
         if parse(text).front:
             raise EditRefused("structure", "The text begins with front matter.")
         sheet, point = self._sheet(op, text)
-        size = size_of(point.content)
         try:
             job = Job(op, text, title, sheet, point, self._moment(op))
             self._allowed(job)
             self._verbs.do(job)
-            settle(job)
-            self._within_limits(job, size)
+            done = settle(job)
+            self._within_limits(sheet, done)
         except EditRefused:
             self._undo(sheet, point)
             raise
-        self._bytes += size_of(sheet.document.render()) - size
+        self._bytes += done.bytes - sheet.bytes
+        sheet.bytes = done.bytes
         self._carried.edits[len(self._carried.accepted)] = job.edits
         self._carried.accepted.append(op)
         self._carried.texts.append(f"{title}\n{text}" if op.op == ADD_SECTION else text)
         self._carried.flagged += [f"op {op.number}: {flag} in {sheet.path}" for flag in sorted(set(flags))]
 
-    def _sheet(self, op: ResolvedOp, text: str) -> tuple[Sheet, Point]:
+    def _sheet(self, op: ResolvedOp, text: str) -> tuple[Sheet, Checkpoint | None]:
         """The file of an operation; it is made when it is missing and may be made."""
         if known := self._sheets.name(op.path):
             sheet = self._sheets.open(known)
-            return sheet, Point(checkpoint(sheet), sheet.document.render())
+            return sheet, checkpoint(sheet)
         path = bank_path(op.path)
         if path is None:
             raise EditRefused("bad_path", f"'{op.path[:_SHOWN]}' is no name for a file of the bank.")
         if known := self._sheets.name(path):
             sheet = self._sheets.open(known)
-            return sheet, Point(checkpoint(sheet), sheet.document.render())
+            return sheet, checkpoint(sheet)
         layout = self._sheets.snapshot.layout
         if not layout.allows(path) and not self._policy.extra_files:
             named = ", ".join(rule.path for rule in (*layout.files, *layout.patterns)[:_LISTED])
@@ -152,13 +152,13 @@ class _Carrier:
         if document.is_open or document.front:
             raise EditRefused("structure", "The text leaves a fence or a comment open.")
         sheet = self._sheets.create(path, document)
-        return sheet, Point(None, "")
+        return sheet, None
 
-    def _undo(self, sheet: Sheet, point: Point) -> None:
-        if point.checkpoint is None:
+    def _undo(self, sheet: Sheet, point: Checkpoint | None) -> None:
+        if point is None:
             self._sheets.forget(sheet.path)
         else:
-            roll_back(sheet, point.checkpoint)
+            roll_back(sheet, point)
 
     def _moment(self, op: ResolvedOp) -> tuple[datetime, str]:
         return max((utc(self._notes[note_id].timestamp), note_id) for note_id in op.sources)
@@ -172,23 +172,19 @@ class _Carrier:
         if sheet.append_only and op.op in {REPLACE, DELETE_SECTION}:
             raise EditRefused("append_only", f"'{sheet.path}' is append-only: nothing is replaced or deleted in it.")
 
-    def _within_limits(self, job: Job, size: int) -> None:
-        sheet, policy = job.sheet, self._policy
-        content = sheet.document.render()
-        now = size_of(content)
+    def _within_limits(self, sheet: Sheet, done: Changed) -> None:
+        policy, now = self._policy, done.bytes
         most = min(policy.file_bytes, sheet.limit or policy.file_bytes)
-        if now > most and now > size:
+        if now > most and now > sheet.bytes:
             raise EditRefused(
                 "too_large",
                 f"'{sheet.path}' would have {now} bytes, and may have {most}: replace a section by a shorter text.",
             )
-        if now > size and self._bytes + now - size > policy.bank_bytes:
+        if now > sheet.bytes and self._bytes + now - sheet.bytes > policy.bank_bytes:
             raise EditRefused("too_large", f"The bank would be over {policy.bank_bytes} bytes.")
-        point = job.point.checkpoint
-        known = {id(section): body for section, _, body in point.sections} if point else {}
-        for section in sheet.document.sections:
+        for section in (sheet.document.sections[at] for at in done.now):
             grown = size_of(section.body)
-            if grown > policy.section_bytes and grown > size_of(known.get(id(section), "")):
+            if grown > policy.section_bytes and grown > done.size_before(section):
                 raise EditRefused(
                     "too_large", f"'{section.title[:_SHOWN]}' would be over {policy.section_bytes} bytes."
                 )

@@ -133,7 +133,7 @@ def _joined(sheets: Sheets, skip: ResolvedSkip, kept: Mapping[str, str], coverag
         return _join_note(sheets, skip)
     for sheet, raw in _entries(sheets, skip.same_as):
         if coverage.repeats(skip.note, raw):
-            _rest_on(sheet, digest(raw), skip.note)
+            sheet.rest(digest(raw), raw, {skip.note}, {skip.note})
             return Joined(skip.note, sheet.path, raw.rstrip("\r\n"))
     return None
 
@@ -143,14 +143,9 @@ def _join_note(sheets: Sheets, skip: ResolvedSkip) -> Joined | None:
     joined = None
     for path, sheet in sorted(sheets.opened.items()):
         for name in sorted(name for name, ids in sheet.said.items() if skip.same_as in ids):
-            _rest_on(sheet, name, skip.note)
+            sheet.rest(name, sheet.raws.get(name, ""), {skip.note}, {skip.note})
             joined = joined or Joined(skip.note, path)
     return joined
-
-
-def _rest_on(sheet: Sheet, name: str, note_id: str) -> None:
-    sheet.sources.setdefault(name, set()).add(note_id)
-    sheet.said.setdefault(name, set()).add(note_id)
 
 
 def _entries(sheets: Sheets, quoted: str) -> Iterable[tuple[Sheet, str]]:

@@ -7,6 +7,7 @@ from app.bank.document.blocks import BLANK, FRONT, ITEM, Block
 from app.bank.document.bullets import Bullet, anatomy
 from app.bank.document.edits import struck
 from app.bank.document.text import fold, hard_tokens, missing, stems
+from app.bank.model.matching import is_struck
 from app.bank.model.sheets import Sheet, Sheets, Told
 
 
@@ -45,20 +46,32 @@ def unsaid(
     Every word counts that tells something: a single one may be what tells a fact from another one. A block without any
     says nothing that could be lost. `near` is the section where most of them will be found.
     """
-    wanted = [(block, anatomy(block.raw)) for block in removed if block.kind not in {BLANK, FRONT}]
-    left = [(block, said) for block, said in wanted if said.print.hard or said.print.stems]
-    places = [] if near is None else [near]
-    places += [(sheet, at) for _, sheet in sorted(sheets.opened.items()) for at in range(len(sheet.document.sections))]
-    for sheet, at in places:
+    # What stands there to the letter need not be understood, and that is most of what a replacement repeats.
+    repeated = set() if near is None else {block.raw for block in near[0].blocks(near[1]) if not is_struck(block)}
+    wanted = [block for block in removed if block.kind not in {BLANK, FRONT} and block.raw not in repeated]
+    left = [(block, said) for block in wanted if (said := anatomy(block.raw)) and _probe(said)]
+    places: list[tuple[Sheet, Sequence[int]]] = [] if near is None else [(near[0], [near[1]])]
+    places += [(sheet, range(len(sheet.document.sections))) for _, sheet in sorted(sheets.opened.items())]
+    for sheet, sections in places:
         if not left:
             break
-        # Nothing can be said by a section that does not hold its words, and most do not.
-        folded = sheets.folded_section(sheet.document.sections[at])
-        likely = {id(block) for block, said in left if _may_hold(folded, said)}
-        if likely:
-            told = sheets.told(sheet, at)
-            left = [one for one in left if id(one[0]) not in likely or not _is_said(one[1], told, live=live)]
+        parts = [(at, sheets.folded_section(sheet.document.sections[at])) for at in sections]
+        left = [one for one in left if not _is_said_in(parts, sheet, one[1], sheets, live=live)]
     return [block for block, _ in left]
+
+
+def _probe(said: Bullet) -> str:
+    """The word of a block that is least likely found elsewhere; nothing when it says nothing."""
+    return max((*said.print.hard, *said.print.stems), key=len, default="")
+
+
+def _is_said_in(parts: Sequence[tuple[int, str]], sheet: Sheet, said: Bullet, sheets: Sheets, *, live: bool) -> bool:
+    """Does one of these sections say it? Of most it is enough to know that they do not hold its words."""
+    probe = _probe(said)
+    return any(
+        _may_hold(part, said) and _is_said(said, sheets.told(sheet, at), live=live)
+        for at, part in [one for one in parts if probe in one[1]]
+    )
 
 
 def _may_hold(folded: str, said: Bullet) -> bool:

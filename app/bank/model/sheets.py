@@ -1,14 +1,16 @@
 """The files of a bank while operations are carried out on them; only those that are touched are taken apart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
 
 from app.bank.document.blocks import BLANK, FRONT, Block, digest, split_body
 from app.bank.document.bullets import anatomy
 from app.bank.document.layout import FileRule
 from app.bank.document.markdown import Document, Section, fold_title, parse
 from app.bank.document.safety import prose_lines
-from app.bank.document.text import fold, missing, stems
+from app.bank.document.text import fold, holds, stems
 from app.bank.extract.snapshot import Snapshot
 from app.bank.model.matching import is_struck
 from app.bank.model.policy import size_of
@@ -23,9 +25,9 @@ class Sheet:
     before: str | None
     """Its content in the snapshot; None for a file that is new."""
     document: Document
-    sources: dict[str, set[str]]
+    sources: dict[str, frozenset[str]]
     """Block digest, then ids of the notes it rests on."""
-    said: dict[str, set[str]] = field(default_factory=dict)
+    said: dict[str, frozenset[str]] = field(default_factory=dict)
     """Block digest, then ids of the notes of this batch whose content it gives."""
     raws: dict[str, str] = field(default_factory=dict)
     """Block digest, then a block of that name, for those in `said`."""
@@ -35,10 +37,13 @@ class Sheet:
     """Identities of the sections that were replaced."""
     sections: list[Section] = field(default_factory=list)
     """Every section ever seen here, so that identities stay unique."""
+    bytes: int = 0
+    """Of the file as the last operation that was carried out has left it."""
 
     def __post_init__(self) -> None:
         self.sections = list(self.document.sections)
         self.initial = {id(section): section.body for section in self.sections}
+        self.bytes = 0 if self.before is None else size_of(self.before)
 
     @property
     def append_only(self) -> bool:
@@ -51,6 +56,13 @@ class Sheet:
     @property
     def limit(self) -> int | None:
         return None if self.rule is None else self.rule.limit
+
+    def rest(self, name: str, raw: str, sources: Collection[str], said: Collection[str]) -> None:
+        """Let a block rest on notes too, and give the content of some."""
+        self.sources[name] = self.sources.get(name, frozenset()).union(sources)
+        if said:
+            self.said[name] = self.said.get(name, frozenset()).union(said)
+            self.raws[name] = raw
 
     def find(self, section_path: tuple[str, ...], seen: str = "") -> list[int]:
         """The sections an operation can mean: by titles, then by their exact spelling, then by what was in them."""
@@ -126,8 +138,8 @@ class Checkpoint:
 
     sections: tuple[tuple[Section, str, str], ...]
     is_open: bool
-    sources: dict[str, set[str]]
-    said: dict[str, set[str]]
+    sources: dict[str, frozenset[str]]
+    said: dict[str, frozenset[str]]
     replaced: frozenset[int]
 
 
@@ -138,9 +150,8 @@ class Sheets:
         self.snapshot = snapshot
         self.opened: dict[str, Sheet] = {}
         self._names = {path.casefold(): path for path in sorted(snapshot.files, reverse=True)}
-        self._folded: dict[str, str] = {}
-        """Text of a file or section, then the same as it is searched: folding is what takes time."""
-        self._prose: dict[str, frozenset[str]] = {}
+        self._folded: dict[tuple[str, str], str] = {}
+        """Heading and body of a section, or a whole file, then the same as it is searched: folding takes time."""
         self._told: dict[tuple[str, int], tuple[Told, ...]] = {}
         self._untouched_bytes: dict[str, int] = {}
 
@@ -153,7 +164,7 @@ class Sheets:
         sheet = self.opened.get(path)
         if sheet is None:
             content = self.snapshot.files[path]
-            sources = {block: set(ids) for block, ids in self.snapshot.provenance.get(path, {}).items()}
+            sources = {block: frozenset(ids) for block, ids in self.snapshot.provenance.get(path, {}).items()}
             rule = self.snapshot.layout.rule_of(path)
             sheet = self.opened[path] = Sheet(path, rule, content, parse(content), sources)
         return sheet
@@ -186,37 +197,38 @@ class Sheets:
         if not self._untouched_bytes:
             self._untouched_bytes = {path: size_of(content) for path, content in self.snapshot.files.items()}
         kept = sum(size for path, size in self._untouched_bytes.items() if path not in self.opened)
-        return kept + sum(size_of(sheet.document.render()) for sheet in self.opened.values())
+        return kept + sum(sheet.bytes for sheet in self.opened.values())
 
     def folded(self, path: str) -> str:
-        """A file as it is searched. Of one that was taken apart only the sections that changed are folded anew."""
+        """A file as it is searched."""
+        return " ".join(self.parts(path))
+
+    def parts(self, path: str) -> list[str]:
+        """The same by the section, or whole when the file was not taken apart."""
         sheet = self.opened.get(path)
         if sheet is None:
-            return self._fold(self.snapshot.files[path])
-        return " ".join(self.folded_section(section) for section in sheet.document.sections)
+            return [self._fold("", self.snapshot.files[path])]
+        known = self._folded
+        return [
+            known.get((section.heading, section.body)) or self.folded_section(section)
+            for section in sheet.document.sections
+        ]
 
     def folded_section(self, section: Section) -> str:
         """A section with its heading, as it is searched."""
-        return self._fold(section.heading + section.body)
+        return self._fold(section.heading, section.body)
 
-    def _fold(self, text: str) -> str:
-        known = self._folded.get(text)
+    def _fold(self, heading: str, body: str) -> str:
+        known = self._folded.get((heading, body))
         if known is None:
-            known = self._folded[text] = fold(text)
+            known = self._folded[heading, body] = fold(heading + body)
         return known
 
-    def prose(self, path: str) -> frozenset[str]:
-        """The lines of a file that are not code."""
-        sheet = self.opened.get(path)
-        if sheet is None:
-            return self._prose_of(self.snapshot.files[path])
-        return frozenset[str]().union(*(self._prose_of(one.heading + one.body) for one in sheet.document.sections))
-
-    def _prose_of(self, text: str) -> frozenset[str]:
-        known = self._prose.get(text)
-        if known is None:
-            known = self._prose[text] = prose_lines(text)
-        return known
+    def prose(self, path: str, section_path: tuple[str, ...], seen: str) -> frozenset[str]:
+        """The lines that are not code of the sections that an operation can mean."""
+        sheet = self.open(path)
+        sections = (sheet.document.sections[at] for at in sheet.find(section_path, seen))
+        return frozenset[str]().union(*(prose_lines(one.heading + one.body) for one in sections))
 
     def told(self, sheet: Sheet, at: int) -> tuple[Told, ...]:
         """What each block of a section says."""
@@ -236,15 +248,19 @@ class Sheets:
         for path in sorted(self.opened, key=lambda path: (path != near, path)):
             if not rest:
                 return rest
-            rest = missing(rest, self.folded(path))
+            rest = self._missing(rest, path)
         untouched = [path for path in sorted(self.snapshot.files) if path not in self.opened]
         # Folding is what takes time, so the files that seem to hold a token come first.
         likely = [path for path in untouched if rest and self._seems_to_hold(path, rest)]
         for path in dict.fromkeys([*likely, *untouched]):
             if not rest:
                 return rest
-            rest = missing(rest, self.folded(path))
+            rest = self._missing(rest, path)
         return rest
+
+    def _missing(self, tokens: frozenset[str], path: str) -> frozenset[str]:
+        parts = self.parts(path)
+        return frozenset(token for token in tokens if not any(token in part and holds(part, token) for part in parts))
 
     def _seems_to_hold(self, path: str, tokens: frozenset[str]) -> bool:
         content = self.snapshot.files[path].casefold()
@@ -256,8 +272,8 @@ def checkpoint(sheet: Sheet) -> Checkpoint:
     return Checkpoint(
         tuple((section, section.heading, section.body) for section in sheet.document.sections),
         sheet.document.is_open,
-        {block: set(ids) for block, ids in sheet.sources.items()},
-        {block: set(ids) for block, ids in sheet.said.items()},
+        dict(sheet.sources),
+        dict(sheet.said),
         frozenset(sheet.replaced),
     )
 
@@ -271,18 +287,36 @@ def roll_back(sheet: Sheet, point: Checkpoint) -> None:
     sheet.sources, sheet.said, sheet.replaced = point.sources, point.said, set(point.replaced)
 
 
-def changed_sections(sheet: Sheet, point: Checkpoint) -> tuple[list[int], list[Section]]:
-    """Where the sheet differs from a checkpoint, and the sections that are gone or were different (as they are now)."""
-    before = {id(section): (heading, body) for section, heading, body in point.sections}
-    now = {id(section) for section in sheet.document.sections}
-    changed = [
-        at
-        for at, section in enumerate(sheet.document.sections)
-        if before.get(id(section)) != (section.heading, section.body)
-    ]
-    return changed, [section for section, _, _ in point.sections if id(section) not in now]
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an operation made of a sheet."""
+
+    now: list[int]
+    """Where it differs from what it was."""
+    gone: list[Section]
+    """The sections that are no longer there."""
+    before: dict[int, tuple[str, str]]
+    """Identity of a section, then its heading and body before."""
+    bytes: int
+    """Of the sheet now."""
+
+    def size_before(self, section: Section) -> int:
+        """Bytes of a section's own body before; none of one that is new."""
+        return size_of(self.before.get(id(section), ("", ""))[1])
+
+
+def changes_since(sheet: Sheet, point: Checkpoint | None) -> Changed:
+    """How the sheet differs from a checkpoint; all of one that is new."""
+    before = {id(section): (heading, body) for section, heading, body in point.sections} if point else {}
+    sections = sheet.document.sections
+    changed = [at for at, one in enumerate(sections) if before.get(id(one)) != (one.heading, one.body)]
+    present = set(map(id, sections))
+    gone = [section for section, _, _ in point.sections if id(section) not in present] if point else []
+    grown = sum(size_of(sections[at].heading) + size_of(sections[at].body) for at in changed)
+    touched = [before[id(one)] for one in (*(sections[at] for at in changed), *gone) if id(one) in before]
+    return Changed(changed, gone, before, sheet.bytes + grown - sum(map(size_of, chain.from_iterable(touched))))
 
 
 def as_lists(sources: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Sources as a plan has them."""
-    return {block: sorted(ids) for block, ids in sorted(sources.items()) if ids}
+    return {block: sorted(ids) for block, ids in sorted(sources.items(), key=itemgetter(0)) if ids}

@@ -8,20 +8,11 @@ from typing import Final
 from app.bank.document.blocks import BLANK, FRONT, MARKER, digest, split_body
 from app.bank.document.bullets import anatomy
 from app.bank.document.edits import AppliedEdit, EditRefused
-from app.bank.document.markdown import Section
 from app.bank.model.proposals import REPLACE, ResolvedOp
-from app.bank.model.sheets import Checkpoint, Sheet, changed_sections
+from app.bank.model.sheets import Changed, Checkpoint, Sheet, changes_since
 
 _TELLING: Final = 12
 """Words of a block that are looked for before it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Where to go back to when an operation is refused; without a checkpoint the file is new."""
-
-    checkpoint: Checkpoint | None
-    content: str
 
 
 @dataclass(slots=True)
@@ -32,7 +23,8 @@ class Job:
     text: str
     title: str
     sheet: Sheet
-    point: Point
+    point: Checkpoint | None
+    """Where to go back to when it is refused; none when the file is new."""
     moment: tuple[datetime, str]
     """Of the newest note it cites."""
     joined: dict[str, str] = field(default_factory=dict)
@@ -49,15 +41,12 @@ class Job:
         self.edits.append(edit)
 
 
-def settle(job: Job) -> None:
-    """Check that the file reads as it was written, and give every changed block its sources."""
+def settle(job: Job) -> Changed:
+    """Check that the file reads as it was written, and give every changed block its sources; what has changed."""
     sheet, cited = job.sheet, set(job.op.sources)
-    if job.point.checkpoint is None:
-        changed, gone = list(range(len(sheet.document.sections))), list[Section]()
-        before = dict[str, str]()
-    else:
-        changed, gone = changed_sections(sheet, job.point.checkpoint)
-        before = _blocks_before(sheet, job.point.checkpoint, changed, gone)
+    done = changes_since(sheet, job.point)
+    changed = done.now
+    before = _blocks_before(sheet, job.point, done) if job.point else {}
     if not all(sheet.is_sound(at) for at in changed):
         raise EditRefused("structure", "The text would change the structure around it.")
     now = {
@@ -65,24 +54,17 @@ def settle(job: Job) -> None:
     }
     struck = {old: new for old, new in job.struck.items() if new in now}
     for old, name in struck.items():
-        _rest(sheet, name, now[name], sheet.sources.get(old, set()) | cited, sheet.said.get(old, set()))
+        sheet.rest(name, now[name], sheet.sources.get(old, frozenset()) | cited, sheet.said.get(old, frozenset()))
     new = {name: raw for name, raw in now.items() if name not in before and name not in struck.values()}
     for name, raw in {**job.joined, **new}.items():
-        _rest(sheet, name, raw, cited, cited)
+        sheet.rest(name, raw, cited, cited)
     if job.op.op == REPLACE:
         # What the new text repeats of the old one is part of what it says of its notes.
         for name in {digest(block.raw) for block in split_body(job.text)} & before.keys() & now.keys():
-            _rest(sheet, name, now[name], set(), cited)
+            sheet.rest(name, now[name], (), cited)
     gone_blocks = {name: raw for name, raw in before.items() if name not in now}
     _forget(job, gone_blocks, changed, struck, new)
-
-
-def _rest(sheet: Sheet, name: str, raw: str, sources: set[str], said: set[str]) -> None:
-    """Let a block rest on notes, and give the content of some."""
-    sheet.sources.setdefault(name, set()).update(sources)
-    if said:
-        sheet.said.setdefault(name, set()).update(said)
-        sheet.raws[name] = raw
+    return done
 
 
 def _forget(
@@ -116,12 +98,12 @@ def _inherit(sheet: Sheet, name: str, raw: str, new: dict[str, str]) -> None:
         return
     for heir, text in new.items():
         if said.is_kept_by(text):
-            _rest(sheet, heir, text, sheet.sources.get(name, set()), sheet.said.get(name, set()))
+            sheet.rest(heir, text, sheet.sources.get(name, ()), sheet.said.get(name, ()))
 
 
-def _blocks_before(sheet: Sheet, point: Checkpoint, changed: Sequence[int], gone: Sequence[Section]) -> dict[str, str]:
+def _blocks_before(sheet: Sheet, point: Checkpoint, done: Changed) -> dict[str, str]:
     """The blocks that the changed and removed sections had: digest, then the block."""
-    touched = {id(sheet.document.sections[at]) for at in changed} | {id(section) for section in gone}
+    touched = {id(sheet.document.sections[at]) for at in done.now} | {id(section) for section in done.gone}
     return {
         digest(block.raw): block.raw
         for number, (section, _, body) in enumerate(point.sections)

@@ -218,8 +218,8 @@ def _provenance(
         if sheet is None:
             new[path] = {block: list(ids) for block, ids in old[path].items()}
             continue
-        new[path] = as_lists({block: ids - uncovered for block, ids in sheet.sources.items()})
         cites = {block: tuple(sorted(ids & uncovered)) for block, ids in sheet.sources.items() if ids & uncovered}
+        new[path] = as_lists({**sheet.sources, **{block: sheet.sources[block] - uncovered for block in cites}})
         if cites:
             pending[path] = cites
     return {path: blocks for path, blocks in new.items() if blocks}, pending

@@ -60,12 +60,12 @@ class Verbs:
     def do(self, job: Job) -> None:
         """Do what the operation says; it may leave the file half changed when it refuses."""
         op, sheet = job.op, job.sheet
-        if job.point.checkpoint is None and op.op == CREATE_FILE:
+        if job.point is None and op.op == CREATE_FILE:
             self._ground(job, (sheet.path, title_from(sheet.path)))
             sheet.replaced |= {id(section) for section in sheet.document.sections}
             job.record(CREATE_FILE, (), job.text)
             return
-        if job.point.checkpoint is None:
+        if job.point is None:
             job.record(CREATE_FILE, (), "")
         if op.op == CREATE_FILE:
             self._ground(job, (sheet.path, title_from(sheet.path)))
@@ -374,7 +374,8 @@ class Verbs:
                 edits.append(sheet.document, at, raw.strip("\r\n"))
         except EditRefused:
             return False
-        return not self._sheets.missing(lost, near=sheet.path)
+        here = self._sheets.folded_section(sheet.document.sections[at])
+        return not self._sheets.missing(missing(lost, here), near=sheet.path)
 
     def _delete(self, job: Job, at: int) -> None:
         sheet, op = job.sheet, job.op
