@@ -1,15 +1,16 @@
-"""`make bench`: every operation alone, then over a store near and far, then the service under load."""
+"""`make bench`: every operation alone, over a store near and far, a model's answer judged, the service under load."""
 
 import argparse
 
 from rich.console import Console
 
 from app.core.logging import configure_logging
+from tests.bench.answers import measure_answers
 from tests.bench.distance import measure_distance
 from tests.bench.load import measure_load
 from tests.bench.operations import measure_operations
 
-PARTS = ("operations", "distance", "load")
+PARTS = ("operations", "distance", "answers", "load")
 
 
 def main() -> None:
@@ -28,6 +29,8 @@ def main() -> None:
         measure_operations(console, notes=options.notes)
     if "distance" in parts:
         measure_distance(console, notes=options.notes, latencies=options.latency)
+    if "answers" in parts:
+        measure_answers(console)
     if "load" in parts and not measure_load(console, notes=options.notes, reads=options.reads, callers=options.callers):
         raise SystemExit(1)
 

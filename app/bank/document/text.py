@@ -144,7 +144,7 @@ def _caseless(text: str) -> str:
 
 def fold(text: str) -> str:
     """The text as it is searched: no case, no accents, single blanks."""
-    return _single_blanks(fold_lines(text))
+    return single_blanks(fold_lines(text))
 
 
 def fold_lines(text: str) -> str:
@@ -152,7 +152,8 @@ def fold_lines(text: str) -> str:
     return _caseless(plain(text))
 
 
-def _single_blanks(text: str) -> str:
+def single_blanks(text: str) -> str:
+    """A folded text with one blank for all that is blank."""
     if len(text) < _LONG or not text.isascii():
         return " ".join(text.split())
     # A long text is searched for what it mostly does not have; taking it apart takes ten times as long.

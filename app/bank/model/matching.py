@@ -78,18 +78,13 @@ def called(blocks: Sequence[Block], title: str, own: set[str]) -> list[int]:
     wanted = fold(unmarked(title))
     if not wanted:
         return []
-    exact: list[int] = []
-    near: list[int] = []
+    starts: dict[int, list[str]] = {}
     for at, block in enumerate(blocks):
-        if block.kind != ITEM or not anatomy(block.raw).is_live or anatomy(block.raw).core in own:
-            continue
-        bare = MARKER.sub("", block.raw, count=1)
-        starts = [fold(bare), fold(unmarked(bare))]
-        if any(start.startswith(wanted) for start in starts):
-            exact.append(at)
-        elif any(_like(start[: len(wanted)], wanted) for start in starts):
-            near.append(at)
-    return exact or near
+        if block.kind == ITEM and anatomy(block.raw).is_live and anatomy(block.raw).core not in own:
+            bare = MARKER.sub("", block.raw, count=1)
+            starts[at] = [fold(bare), fold(unmarked(bare))]
+    exact = [at for at, found in starts.items() if any(start.startswith(wanted) for start in found)]
+    return exact or [at for at, found in starts.items() if any(_like(start[: len(wanted)], wanted) for start in found)]
 
 
 def _like(one: str, other: str) -> bool:

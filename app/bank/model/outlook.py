@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from app.bank.document.text import fold_lines, lines_with, stems
+from app.bank.document.text import lines_with, stems
 from app.bank.model.grounding import OWN_WORDS, differ_in_language, invented, sentences_of
 from app.bank.model.sheets import Sheets
 from app.notes.models import Note
@@ -29,7 +29,7 @@ def is_invented(synthesis: str, sheets: Sheets, notes: Sequence[Note]) -> bool:
         content = sheets.content(path)
         if len(sample) < _SAMPLE:
             sample += "\n" + content[: _SAMPLE - len(sample)]
-        told.update(dict.fromkeys(_lines_telling(wanted, content[:room])))
+        told.update(dict.fromkeys(_lines_telling(wanted, sheets.folded_lines(path)[:room])))
         room -= len(content)
         if room <= 0:
             break
@@ -37,9 +37,8 @@ def is_invented(synthesis: str, sheets: Sheets, notes: Sequence[Note]) -> bool:
     return any(invented(sentence, _sources_of(sentence, told), foreign=foreign) for sentence in sentences)
 
 
-def _lines_telling(wanted: frozenset[str], text: str) -> Iterator[frozenset[str]]:
-    """The sets of wanted words that the lines of a text have, each once."""
-    folded = fold_lines(text)
+def _lines_telling(wanted: frozenset[str], folded: str) -> Iterator[frozenset[str]]:
+    """The sets of wanted words that the lines of a folded text have, each once."""
     held: dict[int, int] = {}
     ordered = sorted(wanted)
     for number, stem in enumerate(ordered):

@@ -10,7 +10,7 @@ from app.bank.document.bullets import anatomy
 from app.bank.document.layout import FileRule
 from app.bank.document.markdown import Document, Section, fold_title, parse
 from app.bank.document.safety import prose_lines
-from app.bank.document.text import fold, holds, stems
+from app.bank.document.text import fold, fold_lines, holds, single_blanks, stems
 from app.bank.extract.snapshot import Snapshot
 from app.bank.model.matching import is_struck
 from app.bank.model.policy import size_of
@@ -150,8 +150,9 @@ class Sheets:
         self.snapshot = snapshot
         self.opened: dict[str, Sheet] = {}
         self._names = {path.casefold(): path for path in sorted(snapshot.files, reverse=True)}
-        self._folded: dict[tuple[str, str], str] = {}
-        """Heading and body of a section, or a whole file, then the same as it is searched: folding takes time."""
+        self._folded: dict[tuple[str, str], tuple[str, str]] = {}
+        """Heading and body of a section, or a whole file, then the same as it is searched, in lines and in one: folding
+        takes time."""
         self._told: dict[tuple[str, int], tuple[Told, ...]] = {}
         self._untouched_bytes: dict[str, int] = {}
 
@@ -207,21 +208,25 @@ class Sheets:
         """The same by the section, or whole when the file was not taken apart."""
         sheet = self.opened.get(path)
         if sheet is None:
-            return [self._fold("", self.snapshot.files[path])]
-        known = self._folded
-        return [
-            known.get((section.heading, section.body)) or self.folded_section(section)
-            for section in sheet.document.sections
-        ]
+            return [self._fold("", self.snapshot.files[path])[1]]
+        return [self._fold(one.heading, one.body)[1] for one in sheet.document.sections]
+
+    def folded_lines(self, path: str) -> str:
+        """A file as it is searched, with its lines."""
+        sheet = self.opened.get(path)
+        if sheet is None:
+            return self._fold("", self.snapshot.files[path])[0]
+        return "".join(self._fold(one.heading, one.body)[0] for one in sheet.document.sections)
 
     def folded_section(self, section: Section) -> str:
         """A section with its heading, as it is searched."""
-        return self._fold(section.heading, section.body)
+        return self._fold(section.heading, section.body)[1]
 
-    def _fold(self, heading: str, body: str) -> str:
+    def _fold(self, heading: str, body: str) -> tuple[str, str]:
         known = self._folded.get((heading, body))
         if known is None:
-            known = self._folded[heading, body] = fold(heading + body)
+            lines = fold_lines(heading + body)
+            known = self._folded[heading, body] = lines, single_blanks(lines)
         return known
 
     def prose(self, path: str, section_path: tuple[str, ...], seen: str) -> frozenset[str]:
@@ -317,6 +322,7 @@ def changes_since(sheet: Sheet, point: Checkpoint | None) -> Changed:
     return Changed(changed, gone, before, sheet.bytes + grown - sum(map(size_of, chain.from_iterable(touched))))
 
 
-def as_lists(sources: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+def as_lists(sources: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """Sources as a plan has them."""
-    return {block: sorted(ids) for block, ids in sorted(sources.items(), key=itemgetter(0)) if ids}
+    ordered = sorted(sources.items(), key=itemgetter(0))
+    return {block: sorted(ids) if len(ids) > 1 else list(ids) for block, ids in ordered if ids}

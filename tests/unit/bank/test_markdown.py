@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 
-from app.bank.document.markdown import heading_of, parse
+from app.bank.document.markdown import Enclosure, heading_of, lines_of, parse
 from tests.unit.bank.strategies import anything
 
 SAMPLES = (
@@ -53,6 +53,16 @@ def test_any_text_renders_to_its_own_bytes(text: str) -> None:
 )
 def test_only_real_headings_are_headings(text: str, outline: tuple[tuple[int, str], ...]) -> None:
     assert parse(text).outline() == outline
+
+
+@settings(max_examples=400, deadline=None)
+@given(anything)
+def test_the_headings_are_those_that_reading_every_line_finds(text: str) -> None:
+    document, enclosure = parse(text), Enclosure()
+    rest = lines_of(text[document.front :])
+    found = [heading for line in rest if not enclosure.feed(line) and (heading := heading_of(line))]
+    assert document.outline() == tuple(found)
+    assert document.is_open == enclosure.is_open
 
 
 def test_identity_is_the_path_of_titles() -> None:

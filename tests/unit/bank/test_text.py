@@ -1,7 +1,21 @@
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from app.bank.document.text import clean, code_spans, fingerprint, fold, hard_tokens, holds, missing, same, stems
+from app.bank.document.text import (
+    clean,
+    code_spans,
+    fingerprint,
+    fold,
+    fold_lines,
+    hard_tokens,
+    holds,
+    lines_with,
+    missing,
+    plain,
+    same,
+    stems,
+)
 from tests.unit.bank.strategies import anything
 
 
@@ -66,6 +80,43 @@ def test_a_later_free_standing_occurrence_counts() -> None:
 @given(anything)
 def test_a_text_holds_its_own_hard_tokens(text: str) -> None:
     assert not missing(hard_tokens(text), fold(text))
+
+
+_CHARACTERS = st.one_of(
+    *(
+        st.characters(min_codepoint=first, max_codepoint=last)
+        for first, last in (
+            (0, 0x7F),
+            (0x80, 0x52F),
+            (0x300, 0x36F),
+            (0x2000, 0x2BFF),
+            (0x1F000, 0x1FAFF),
+            (0xFE00, 0xFE0F),
+        )
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(_CHARACTERS, max_size=30))
+def test_characters_that_are_looked_up_alone_are_what_they_are_together(text: str) -> None:
+    # A syllable of Korean makes marks of its neighbours, so a text with one is normalized whole.
+    assert plain(f"{text}\n\uac00") == f"{plain(text)}\n\uac00"
+
+
+@settings(max_examples=60, deadline=None)
+@given(anything, st.integers(1, 200))
+def test_a_long_text_is_folded_as_a_short_one(text: str, times: int) -> None:
+    assert fold(text * times) == " ".join(fold_lines(text * times).split())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="gatewy \n1_-\u00e9", max_size=80), st.sampled_from(("gatewa", "gate", "getaway"[:6])))
+def test_a_line_has_a_stem_when_one_of_its_words_does(text: str, stem: str) -> None:
+    folded = fold_lines(text)
+    starts = [0, *(at + 1 for at, character in enumerate(folded) if character == "\n")]
+    lines = folded.split("\n")
+    assert lines_with(stem, folded) == [at for at, line in zip(starts, lines, strict=True) if stem in stems(line)]
 
 
 @settings(max_examples=120, deadline=None)

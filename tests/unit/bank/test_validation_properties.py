@@ -13,8 +13,10 @@ from app.bank.document.text import fold, hard_tokens, missing
 from app.bank.extract.extractive import consolidate
 from app.bank.extract.snapshot import Snapshot
 from app.bank.model import validation
+from app.bank.model.carrying import carry
 from app.bank.model.policy import Policy, size_of
 from app.bank.model.proposals import VERBS, Answer, ProposedOp, ProposedSkip, ResolvedOp, ResolvedSkip
+from app.bank.model.sheets import Sheets
 from app.bank.model.validation import Verdict
 from app.notes.models import Note
 from tests.unit.bank.answering import FILES, a_snapshot, handles_of
@@ -164,6 +166,19 @@ def test_any_operations_leave_a_bank_in_which_nothing_is_lost(
         if path in verdict.plan.files:
             assert set(blocks) <= present[path]
         assert not {note_id for ids in blocks.values() for note_id in ids} & set(left)
+
+
+@given(case=_cases())
+@settings(max_examples=60, deadline=None)
+def test_the_bytes_that_are_counted_are_those_of_the_files(
+    case: tuple[Snapshot, list[Note], list[ResolvedOp], list[ResolvedSkip]],
+) -> None:
+    snapshot, notes, ops, _ = case
+    sheets = Sheets(snapshot)
+    carry(sheets, {note.id: note for note in notes}, ops, Policy(extra_files=True))
+    assert sheets.size() == sum(size_of(sheets.content(path)) for path in {*snapshot.files, *sheets.opened})
+    for sheet in sheets.opened.values():
+        assert sheet.bytes == size_of(sheet.document.render())
 
 
 @given(case=_cases())
