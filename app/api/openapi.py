@@ -60,13 +60,13 @@ def _describe_problems(described: dict[str, Any], operation: Operation) -> None:
 
 def _edge_situations(described: dict[str, Any], operation: Operation) -> Iterator[type[Situation]]:
     """What the edge answers by itself, before the operation is reached."""
-    yield from (InvalidInput, TooLarge, InternalError, StoreUnavailable)
+    yield from (InvalidInput, UnknownField, TooLarge, InternalError, StoreUnavailable)
     if operation.permission is not Permission.PUBLIC:
         yield Unauthenticated
     if "space_id" in operation.path_arguments or "space_id" in operation.example:
         yield InvalidSpaceID
     if "requestBody" in described:
-        yield from (UnknownField, RequestTimeout)
+        yield RequestTimeout
 
 
 def _problem(description: str) -> dict[str, Any]:

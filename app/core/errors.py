@@ -92,7 +92,7 @@ class InvalidInput(Invalid):
 
 
 class UnknownField(Invalid):
-    """The body holds a field that this operation does not know."""
+    """The body or the query holds a field that this operation does not know."""
 
 
 class InvalidSpaceID(Invalid):

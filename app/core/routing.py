@@ -1,15 +1,18 @@
 """Declares an operation once: a FastAPI path function plus the facts FastAPI has no word for."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.datastructures import Default
+from fastapi.dependencies.models import Dependant
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 
-from app.core.errors import FieldFault, InternalError, InvalidInput, NotFound, Situation, Unauthenticated
+from app.core.errors import FieldFault, InternalError, InvalidInput, NotFound, Situation, Unauthenticated, UnknownField
 from app.core.identity import Caller, Permission
 from app.core.ids import space_of_job
 from app.core.operation import DEFAULT_TIMEOUT, Effect, Operation, Progress, ToolCall
@@ -20,6 +23,9 @@ CALLER_KEY: Final = "live_memory.caller"
 """Scope key under which the authentication middleware leaves the caller."""
 TOOL_CALL_KEY: Final = "live_memory.tool_call"
 """Scope key under which the MCP bridge leaves its `ToolCall`."""
+
+_SHOWN: Final = 60
+_FEW: Final = 5
 
 T = TypeVar("T")
 Endpoint = Callable[..., Awaitable[Any]]
@@ -79,6 +85,7 @@ class Operations:
                 is_stream=stream is not None,
             )
             self.declared.append(operation)
+            guard = _Guard(operation)
             self.router.add_api_route(
                 path,
                 endpoint,
@@ -89,18 +96,33 @@ class Operations:
                 description=operation.description or operation.title,
                 status_code=status_code,
                 response_model=None if stream else response_model or inspect.signature(endpoint).return_annotation,
-                dependencies=[Depends(_guard(operation))],
+                dependencies=[Depends(guard)],
                 responses={**_problems(operation), **(responses or {})},
                 openapi_extra=_extra(operation, open_world=open_world),
                 response_class=stream or Default(JSONResponse),
             )
+            guard.learn(cast("APIRoute", self.router.routes[-1]))
             return endpoint
 
         return register
 
 
-def _guard(operation: Operation) -> Callable[[Request], Awaitable[None]]:
-    async def guard(request: Request) -> None:
+class _Guard:
+    """Stands before an operation: who may call it, and with which words."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self._in_query: AbstractSet[str] = frozenset()
+        self._in_body: AbstractSet[str] = frozenset()
+
+    def learn(self, route: APIRoute) -> None:
+        """Take the names of the parameters from the route that was made of the operation."""
+        body = route.body_field.field_info.annotation if route.body_field else None
+        self._in_query = frozenset(_in_query(route.dependant))
+        self._in_body = frozenset(getattr(body, "model_fields", {}))
+
+    async def __call__(self, request: Request) -> None:
+        operation = self._operation
         call: ToolCall | None = request.scope.get(TOOL_CALL_KEY)
         if call is not None and call.operation != operation.name:
             raise NotFound(f"The arguments of '{call.operation}' do not name one of its objects.")
@@ -108,14 +130,35 @@ def _guard(operation: Operation) -> Callable[[Request], Awaitable[None]]:
             # The router forgives a line feed at the end of such a name.
             faults = [FieldFault(operation.greedy_arguments[-1], "a name holds no line feed")]
             raise InvalidInput("The address ends with a line feed.", faults=faults)
-        if operation.permission is Permission.PUBLIC:
-            return
-        caller: Caller | None = request.scope.get(CALLER_KEY)
-        if caller is None:
-            raise Unauthenticated
-        caller.demand(operation.permission, _space_of(request))
+        if operation.permission is not Permission.PUBLIC:
+            caller: Caller | None = request.scope.get(CALLER_KEY)
+            if caller is None:
+                raise Unauthenticated
+            caller.demand(operation.permission, _space_of(request))
+        self._refuse_unknown(request)
 
-    return guard
+    def _refuse_unknown(self, request: Request) -> None:
+        """Refuse parameters that the operation does not know: `?dry-run=true` must not run for real."""
+        unknown = [name for name in dict.fromkeys(request.query_params) if name not in self._in_query]
+        if not unknown:
+            return
+        known = f"; it knows {', '.join(sorted(self._in_query))}" if self._in_query else ""
+        faults = [
+            FieldFault(
+                name[:_SHOWN],
+                "this belongs in the JSON body, not in the address"
+                if name in self._in_body
+                else f"this operation knows no such parameter{known}",
+            )
+            for name in unknown[:_FEW]
+        ]
+        raise UnknownField("; ".join(f"{fault.field}: {fault.message}" for fault in faults) + ".", faults=faults)
+
+
+def _in_query(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for below in dependant.dependencies:
+        yield from _in_query(below)
 
 
 def _space_of(request: Request) -> str | None:

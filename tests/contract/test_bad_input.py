@@ -194,6 +194,21 @@ def questions_that_are_none() -> Iterator[Case]:
     yield asked("backups of no id", f"{API}/backups?space_id=..", INPUT, ID)
 
 
+def parameters_that_are_none() -> Iterator[Case]:
+    unknown = "unknown_field"
+    yield asked("a misspelt limit", f"{NOTES}?limti=5", unknown)
+    yield asked("a misspelt confirm", f"{API}/spaces/{SPACE}?confrim=true", unknown, method="DELETE")
+    yield asked("beside a right one", f"{API}/spaces/{SPACE}?confirm=true&dry_run=true", unknown, method="DELETE")
+    yield asked("of another case", f"{NOTES}?Limit=5", unknown)
+    yield asked("without a name", f"{NOTES}?=5", unknown)
+    yield asked("where none is known", f"{API}/system/health?x=", unknown)
+    yield sent(
+        "a plan asked for in the address", "POST", f"{API}/spaces/{SPACE}/bank/consolidate?dry_run=true", {}, unknown
+    )
+    yield sent("of the body", "POST", f"{NOTES}?category=todo", a_note(), unknown)
+    yield sent("a file", "PUT", f"{API}/spaces/{SPACE}/bank/files/a.md?if_version=1", {"content": "x"}, unknown)
+
+
 def names_that_are_none() -> Iterator[Case]:
     for name in (
         "../secret.md", "a/../../b.md", "..", ".", "./a.md", "a/./b.md", "a//b.md", "/a.md", "a.md/", "a\\b.md",
@@ -380,6 +395,7 @@ GROUPS: Final = (
     ids_that_are_none,
     spaces_that_are_none,
     questions_that_are_none,
+    parameters_that_are_none,
     names_that_are_none,
     tokens_that_are_none,
     runs_that_are_none,
