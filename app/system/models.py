@@ -23,7 +23,7 @@ class StoreHealth(Result):
 
 
 class ModelHealth(Result):
-    """What files the notes. The model is not paid for this answer."""
+    """What files the notes. Unless it was asked a question, the model is not paid for this answer."""
 
     status: Literal["ok", "warning", "error"] = Field(examples=["warning"])
     """`ok`: it can be used. `warning`: none is configured. `error`: it cannot be used."""

@@ -1,13 +1,13 @@
 """The service itself: how it is, what it is."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
-from app.core.errors import StoreUnavailable
-from app.core.identity import Permission
+from app.core.errors import AdminRequired, StoreUnavailable, Unauthenticated
+from app.core.identity import Caller, Permission
 from app.core.operation import Effect, ToolCall
-from app.core.routing import TOOL_CALL_KEY, CurrentCaller, Operations, provide
+from app.core.routing import CALLER_KEY, TOOL_CALL_KEY, CurrentCaller, Operations, provide
 from app.system.models import About, Health, WhoAmI
 from app.system.service import SystemService, who_is
 from app.tokens.service import TokenService
@@ -25,16 +25,32 @@ Tokens = Annotated[TokenService, Depends(provide(TokenService))]
     permission=Permission.PUBLIC,
     effect=Effect.READS,
     example={},
+    errors=(Unauthenticated, AdminRequired),
 )
-async def health(request: Request, system: System) -> Health:
+async def health(
+    request: Request,
+    system: System,
+    *,
+    deep: Annotated[
+        bool,
+        Query(description="Ask the language model a question to see that it answers, which is paid for: admins only."),
+    ] = False,
+) -> Health:
     """Tell whether the service can do its work.
 
-    It answers 200 whatever it finds: `status` is `degraded` when the object store does not answer. A missing language
-    model is only noted, since notes are filed without one as well. Nobody needs a token to ask.
+    It answers 200 whatever it finds: `status` is `degraded` when the object store does not answer, or a configured
+    language model cannot be used. A missing one is only noted, since notes are filed without it as well. Nobody needs a
+    token to ask.
     """
+    if deep:
+        caller: Caller | None = request.scope.get(CALLER_KEY)
+        if caller is None:
+            raise Unauthenticated("Asking the model is paid for: send the token of an administrator.")
+        caller.demand(Permission.ADMIN)
     call: ToolCall | None = request.scope.get(TOOL_CALL_KEY)
     # Clients of the streamable transport look for `healthy`, those of the others for `ok`.
-    return await system.health(healthy="healthy" if call is not None and call.transport == "mcp" else "ok")
+    healthy: Literal["ok", "healthy"] = "healthy" if call is not None and call.transport == "mcp" else "ok"
+    return await system.health(healthy=healthy, deep=deep)
 
 
 @operations.declare(

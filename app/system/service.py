@@ -12,7 +12,7 @@ import structlog
 from app.core.clock import Clock, iso
 from app.core.errors import Situation, Timeout
 from app.core.identity import Caller, Only
-from app.llm.client import LLM
+from app.llm.client import LLM, LLMFailed, Message, Role
 from app.spaces.models import RULE_TEMPLATES
 from app.storage.store import Examined, ObjectStore
 from app.system.models import (
@@ -41,6 +41,9 @@ _DESCRIPTION: Final = (
     "Shared working memory for AI agents: live notes, consolidated into a Markdown memory bank, over REST and MCP."
 )
 _SHOWN: Final = 100
+_QUESTION: Final = (Message(Role.USER, "Answer with one word: ready."),)
+_ANSWER_TOKENS: Final = 32
+_ANSWER_SECONDS: Final = 30.0
 
 T = TypeVar("T")
 
@@ -98,11 +101,14 @@ class SystemService:
         self._count = Remembered[int](clock)
         self._model = Remembered[ModelHealth](clock)
 
-    async def health(self, *, healthy: Literal["ok", "healthy"] = "ok") -> Health:
-        """How the service is; `healthy` is the word for good health. It never fails: an outage is its answer."""
+    async def health(self, *, healthy: Literal["ok", "healthy"] = "ok", deep: bool = False) -> Health:
+        """How the service is; `healthy` is the word for good health. It never fails: an outage is its answer.
+
+        `deep` asks the model a question, which is paid for.
+        """
         probe = await self._probe.get(self._ask_store)
         count = _UNKNOWN if probe.failure else await self._count.get(self._count_spaces)
-        model = await self._model.get(self._ask_model)
+        model = await (self._pay_model() if deep else self._model.get(self._ask_model))
         is_well = not probe.failure and count != _UNKNOWN and model.status != "error"
         return Health(
             status=healthy if is_well else "degraded",
@@ -181,6 +187,21 @@ class SystemService:
         log.warning("model_not_usable", model=found.model, message=found.message)
         message = "The model cannot be used, as the log says; notes wait, or are filed word for word."
         return ModelHealth(status="error", model=found.model, message=message), _COUNT_SECONDS
+
+    async def _pay_model(self) -> ModelHealth:
+        """Have the model write a word. Only an administrator may ask, so what it says of itself can be told."""
+        if self._llm is None:
+            return (await self._ask_model())[0]
+        name = self._llm.model
+        try:
+            done = await self._llm.complete(_QUESTION, max_tokens=_ANSWER_TOKENS, seconds=_ANSWER_SECONDS)
+        except LLMFailed as failed:
+            message = f"It does not answer ({failed.kind}): {failed.detail}"
+            return ModelHealth(status="error", model=name, message=message)
+        used, cost = done.usage, self._llm.cost(done.usage)
+        price = f", which costs {cost:.6g}" if cost else ""
+        message = f"It answered in {done.seconds:.1f} s, with {used.prompt} tokens in and {used.completion} out{price}."
+        return ModelHealth(status="ok", model=name, message=message)
 
 
 def who_is(caller: Caller, known: tuple[Token, datetime | None] | None) -> WhoAmI:

@@ -313,3 +313,14 @@ async def test_a_limited_token_reaches_the_space_it_creates() -> None:
         made = await service.rest("space_create", token=who.token)
         assert (made.status_code, made.json()["token_auto_updated"]) == (201, True)
         assert (await service.rest("live_read", token=who.token)).status_code == 200
+
+
+async def test_only_an_administrator_may_ask_the_model() -> None:
+    async with serving() as service:
+        reader, admin = await service.who("reader", "read"), await service.who("admin", "read,write,admin")
+        health, deep = "/api/v1/system/health", {"deep": "true"}
+        problem_of(await service.http.get(health, params=deep), 401, "unauthenticated")
+        for who, status in ((reader, 403), (admin, 200)):
+            answer = await service.http.get(health, params=deep, headers={"Authorization": f"Bearer {who.token}"})
+            assert answer.status_code == status, answer.text
+        assert (await service.http.get(health)).status_code == 200, "control: without the question anybody may"

@@ -12,7 +12,7 @@ from app.core.clock import Clock
 from app.core.errors import StoreUnavailable
 from app.core.operation import ToolCall
 from app.core.routing import TOOL_CALL_KEY
-from app.llm.client import LLM, LLMHealth
+from app.llm.client import LLM, FailureKind, LLMFailed, LLMHealth
 from app.llm.scripted import ScriptedLLM
 from app.storage.memory import MemoryStore
 from app.system.operations import operations
@@ -115,6 +115,35 @@ async def test_a_model_that_cannot_be_used_is_ill_health(store: StoreOfKind, clo
 
     assert (health.status, health.services.llmaas.status) == ("degraded", "error")
     assert "10.1.2.3" not in health.model_dump_json()
+
+
+async def test_a_model_that_is_asked_a_question_tells_what_it_took(store: StoreOfKind, clock: FrozenClock) -> None:
+    model = ScriptedLLM(["ready"], model="some-model", price_in=1_000_000.0)
+    system = a_system(store, clock, llm=model)
+    paid = (await system.health(deep=True)).services.llmaas
+
+    assert (paid.status, paid.model, len(model.calls)) == ("ok", "some-model", 1)
+    assert "2 out" in paid.message
+    assert "costs 14" in paid.message
+    assert "nothing was paid" in (await system.health()).services.llmaas.message
+
+
+async def test_a_model_that_does_not_answer_is_ill_only_when_it_is_asked(
+    store: StoreOfKind, clock: FrozenClock
+) -> None:
+    model = ScriptedLLM([LLMFailed(FailureKind.UNREACHABLE, "the endpoint answers 503")])
+    system = a_system(store, clock, llm=model)
+
+    assert (await system.health()).status == "ok"
+    deep = await system.health(deep=True)
+
+    assert (deep.status, deep.services.llmaas.status) == ("degraded", "error")
+    assert "unreachable" in deep.services.llmaas.message
+    assert "503" in deep.services.llmaas.message
+
+
+async def test_without_a_model_there_is_nobody_to_ask(system: SystemService) -> None:
+    assert (await system.health(deep=True)).services.llmaas.status == "warning"
 
 
 async def test_an_outage_is_an_answer_and_tells_nothing_of_the_inside(
