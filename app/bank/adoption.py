@@ -122,7 +122,7 @@ def _head(space_id: str, found: _Found, key: str, now: str) -> Head:
     return Head(
         space_id=space_id,
         incarnation=new_incarnation(),
-        lineage=[ADOPTED],
+        lineage=[ADOPTED, *_incarnations(meta)],
         version=1,
         history=key,
         committed_at=now,
@@ -226,6 +226,13 @@ def _text(meta: Mapping[str, Any], name: str) -> str:
 def _count(meta: Mapping[str, Any], name: str) -> int:
     value = meta.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _incarnations(meta: Mapping[str, Any]) -> list[str]:
+    """Those of the head that has written this, when it is one of ours whose head was lost."""
+    known = meta.get("bank_incarnations")
+    named = [one for one in known if isinstance(one, str)] if isinstance(known, list) else []
+    return [one for one in dict.fromkeys(named) if one != ADOPTED]
 
 
 def _instant(text: str) -> str:

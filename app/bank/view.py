@@ -82,6 +82,8 @@ def render_meta(head: Head, former: dict[str, Any]) -> bytes:
         "version": 1,
         "bank_version": head.version,
         "bank_nonce": head.nonce,
+        # Should the head be lost, the space is adopted from its view, and the notes that wait must still be its own.
+        "bank_incarnations": [head.incarnation, *head.lineage],
         "bank_view": {path: _digest(body) for path, body in _files(head)},
     }
     return json.dumps(meta, indent=2, ensure_ascii=False).encode()

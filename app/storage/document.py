@@ -34,7 +34,8 @@ def parsed(model: type[M], key: str, body: bytes) -> M:
     except ValidationError as error:
         raise DamagedDocument(
             f"'{key}' cannot be understood (it is no {model.__name__}): an operator has to put back a version of that "
-            "object, from a copy or the bucket's own versions."
+            "object, from a copy or the bucket's own versions; a space without its '_bank.json' is adopted from its "
+            "plain files."
         ) from error
 
 

@@ -349,6 +349,7 @@ async def settled(disk: MemoryStore, space_id: str) -> dict[str, Any]:
     for name in ("nonce", "incarnation"):
         del head[name]
     meta.pop("bank_nonce", None)
+    meta.pop("bank_incarnations", None)
     return {"head": head, "meta": meta, "objects": objects}
 
 
