@@ -67,6 +67,6 @@ class Contents:
         return {path: self._verified(path, bodies.get(path)) for path in portion.paths}
 
     def _verified(self, path: str, body: bytes | None) -> bytes:
-        if body is None or (not self._manifest.legacy and entry(body) != self._manifest.files[path]):
+        if body is None or (not self._manifest.legacy and entry(body) != self._manifest.files.get(path)):
             raise BackupDamaged(self._manifest.backup_id, path)
         return body

@@ -8,15 +8,18 @@ from typing import Final
 from app.backups.models import FileEntry
 from app.backups.store import BackupStore, entry
 from app.bank.service import is_record_of, render_view
+from app.core.archive import pack
 from app.core.operation import Progress
 from app.notes.models import Kept
 from app.notes.service import NoteService, body_of
 from app.spaces.errors import SpaceChanging
 from app.spaces.models import Opened
 
-_MANY: Final = 100
+_MANY: Final = 128
 _LARGE: Final = 4 * 1024 * 1024
 """Notes in a pack, and their bytes, at most: a pack is in memory while it is made, and while it is read."""
+_IN_MEMORY: Final = 4
+"""Packs that are made at the same time."""
 
 
 class Copy:
@@ -32,15 +35,17 @@ class Copy:
         self._opened = opened
         self._progress = progress
         self._total = 0
+        self._packing = asyncio.Semaphore(_IN_MEMORY)
 
     async def make(self, notes: NoteService) -> None:
         """Copy everything; raises SpaceChanging when the space moves on meanwhile."""
-        rendered, frozen, recorded, former = await asyncio.gather(
+        rendered, recorded, former = await asyncio.gather(
             self._rendered(),
-            notes.frozen_objects(self._opened),
             self._store.keys(f"{self._space_id}/_history/"),
             self._store.keys(f"{self._space_id}/_rules/"),
         )
+        # Last: that the head has not moved by now says of the rules too that they are of this version.
+        frozen = await notes.frozen_objects(self._opened)
         records = [key for key in recorded if is_record_of(key, self._head.version)] + former
         self._total = len(rendered) + len(frozen) + len(records)
         apart = await self._store.each(enumerate(_groups(frozen)), self._pack)
@@ -74,14 +79,14 @@ class Copy:
     async def _pack(self, numbered: tuple[int, Sequence[Kept]]) -> list[Kept]:
         """Write a pack of the notes whose bytes are known; the others are returned."""
         number, group = numbered
-        bodies = [(kept, body_of(kept)) for kept in group]
-        known = {_path(kept): body for kept, body in bodies if body is not None}
-        if known:
-            name = f"_live/{number:04d}.tar.gz"
-            await self._store.write_pack(self._backup_id, name, known)
-            self.packs[name] = list(known)
-            await self._tell({path: entry(body) for path, body in known.items()})
-        return [kept for kept, body in bodies if body is None]
+        async with self._packing:
+            known, others, archive = await asyncio.to_thread(_packed, group)
+            if known:
+                name = f"_live/{self._head.version:08d}-{number:04d}.tar.gz"
+                await self._store.write_pack(self._backup_id, name, archive)
+                self.packs[name] = [_path(kept) for kept in known]
+                await self._tell({_path(kept): FileEntry(size=kept.size, sha256=kept.sha256) for kept in known})
+        return others
 
     async def _note(self, kept: Kept) -> None:
         path = _path(kept)
@@ -98,6 +103,20 @@ class Copy:
 
 def _path(kept: Kept) -> str:
     return f"live/{kept.note.id}"
+
+
+def _packed(group: Sequence[Kept]) -> tuple[list[Kept], list[Kept], bytes]:
+    """The notes whose bytes are known, the others, and an archive of the former."""
+    known: list[Kept] = []
+    others: list[Kept] = []
+    files: dict[str, bytes] = {}
+    for kept in group:
+        if (body := body_of(kept)) is None:
+            others.append(kept)
+        else:
+            known.append(kept)
+            files[_path(kept)] = body
+    return known, others, pack(files) if files else b""
 
 
 def _groups(notes: Sequence[Kept]) -> Iterator[list[Kept]]:

@@ -37,7 +37,6 @@ from app.storage.document import DamagedDocument, parsed
 from app.storage.store import GZIP, JSON, MARKDOWN, TEXT, ObjectStore, PreconditionFailed
 
 _ROUNDS: Final = 5
-_CHUNK: Final = 100
 _ABORTED: Final = timedelta(hours=24)
 _DERIVED: Final = ("bank/", "_synthesis.md", "_meta.json", "_bank.json", "live/.keep")
 """Files of a backup that a restore does not copy: the head is written last, and the view follows from it."""

@@ -3,12 +3,12 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from app.backups.models import BackupState, FileEntry, Manifest
-from app.core.archive import pack, unpack
+from app.core.archive import unpack
 from app.core.clock import iso
 from app.core.ids import SPACE_ID_PATTERN
 from app.storage.document import parsed
@@ -129,9 +129,8 @@ class BackupStore:
     async def write_file(self, backup_id: str, path: str, body: bytes) -> None:
         await self._store.put(backup_prefix(backup_id) + path, body, content_type=TEXT)
 
-    async def write_pack(self, backup_id: str, name: str, files: Mapping[str, bytes]) -> None:
-        """Write many small files, by path, as one object."""
-        archive = await asyncio.to_thread(pack, files)
+    async def write_pack(self, backup_id: str, name: str, archive: bytes) -> None:
+        """Write many small files as one object: an archive of them, by path."""
         await self._store.put(backup_prefix(backup_id) + name, archive, content_type=GZIP)
 
     async def copy_file(self, key: str, backup_id: str, path: str) -> bool:

@@ -39,7 +39,10 @@ NAMED: Final = 5
 """Contributors who get a token of their own; the others share one."""
 OTHERS: Final = "everybody-else"
 QUERY: Final = "version"
-RENEWED: Final = {"_bank.json": ("nonce", "incarnation", "lineage", "recent"), "_meta.json": ("bank_nonce",)}
+RENEWED: Final = {
+    "_bank.json": ("nonce", "incarnation", "lineage", "recent"),
+    "_meta.json": ("bank_nonce", "bank_incarnations"),
+}
 """What a restored space does not take over."""
 TIMEOUT: Final = 60.0
 FILING: Final = 600.0

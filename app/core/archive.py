@@ -74,7 +74,7 @@ def unpack(archive: bytes) -> dict[str, bytes]:
     """The members of a small tar.gz; raises ValueError when it is none."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-            readers = {member.name: tar.extractfile(member) for member in tar}
+            readers = {member.name: tar.extractfile(member) for member in tar if member.isreg()}
             return {name: reader.read() for name, reader in readers.items() if reader is not None}
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"not a whole tar.gz: {error}") from error

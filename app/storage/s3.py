@@ -182,17 +182,23 @@ class S3Store:
 
     async def delete_many(self, keys: Sequence[str]) -> Sequence[str]:
         wanted = list(dict.fromkeys([check_key(key) for key in keys]))
-        turn = asyncio.Semaphore(_BATCHES)
-
-        async def batch(start: int) -> Sequence[str]:
-            async with turn:
-                return await self._shielded(self._delete_batch(wanted[start : start + _BATCH]))
-
+        batches = iter([wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)])
+        turn = asyncio.Semaphore(BULK)
         left: list[str] = []
-        for outcome in await asyncio.gather(*map(batch, range(0, len(wanted), _BATCH)), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            left += outcome
+        failed: list[Exception] = []
+
+        async def work() -> None:
+            for batch in batches:
+                if failed:
+                    return
+                try:
+                    left.extend(await self._shielded(self._delete_batch(batch, turn)))
+                except Exception as error:  # noqa: BLE001 - it is raised when those under way have ended
+                    failed.append(error)
+
+        await asyncio.gather(*(work() for _ in range(_BATCHES)))
+        if failed:
+            raise failed[0]
         return left
 
     async def list(self, prefix: str, *, start_after: str = "", delimiter: str = "") -> AsyncIterator[Page]:
@@ -295,8 +301,8 @@ class S3Store:
             if not answer.is_absent:
                 raise
 
-    async def _delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete up to a thousand, and return those that may still exist."""
+    async def _delete_batch(self, keys: Sequence[str], turn: asyncio.Semaphore) -> Sequence[str]:
+        """Delete some, and return those that may still exist."""
         try:
             reply = await self._call(
                 "delete_objects", Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
@@ -304,13 +310,11 @@ class S3Store:
         except Answered as answer:
             if answer.status >= SERVER_ERROR and answer.status != NOT_IMPLEMENTED:
                 raise
-            return await self._delete_singly(keys)
+            return await self._delete_singly(keys, turn)
         failed = {error.get("Key") for error in reply.get("Errors", ()) if error.get("Code") != "NoSuchKey"}
         return [key for key in keys if key in failed or None in failed]
 
-    async def _delete_singly(self, keys: Sequence[str]) -> Sequence[str]:
-        turn = asyncio.Semaphore(BULK // _BATCHES)
-
+    async def _delete_singly(self, keys: Sequence[str], turn: asyncio.Semaphore) -> Sequence[str]:
         async def is_left(key: str) -> bool:
             async with turn:
                 try:

@@ -64,7 +64,7 @@ COMMITS: Final[Mapping[str, Mapping[str, int]]] = {
     "bank_write": {"replace head": 1, "create record": 1},
     "bank_delete": {"replace head": 1, "create record": 1},
     "bank_revert": {"replace head": 1, "create record": 1, "create note": 1},
-    "backup_create": {"create manifest": 2, "replace manifest": 1, "put copy": 10, "copy copy": 0, "get note": 0},
+    "backup_create": {"create manifest": 2, "replace manifest": 1, "put copy": 9, "copy copy": 0, "get note": 0},
     "backup_restore": {"replace head": 3},
 }
 """The requests that decide, of operations that make others beside them: each file is copied, the view is written."""
@@ -92,7 +92,7 @@ ROUND_TRIPS: Final[Mapping[str, int]] = {
     "bank_repair": 3,
     "job_get": 1,
     "job_cancel": 1,
-    "backup_create": 12,  # with 101 notes in two packs; the frozen second was taken
+    "backup_create": 12,  # with 101 notes in one pack; the frozen second was taken
     "backup_delete": 5,
     "admin_create_token": 2,  # the space first: a typo in its name is told
     "admin_delete_token": 4,

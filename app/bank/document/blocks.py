@@ -14,7 +14,8 @@ ITEM, ROW, TEXT, BLANK, FENCE, COMMENT, FRONT = "item", "row", "text", "blank", 
 MARKER: Final = re.compile(r"\A( {0,3})([-*+]|\d{1,9}[.)])(?=[ \t]|\Z)([ \t]*)")
 _BREAK: Final = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}\Z")
 _USUAL: Final = 8_000
-"""Characters of a body whose blocks are remembered."""
+_LINES: Final = 200
+"""Characters and lines of a body whose blocks are remembered."""
 _NESTED: Final = 2
 """Columns from which a line after a blank one still belongs to the item above."""
 
@@ -34,7 +35,7 @@ def split_body(body: str, front: int = 0) -> list[Block]:
     """
     blocks: list[Block] = [Block(FRONT, body[:front])] if front else []
     rest = body[front:]
-    split = _split_again(rest) if len(rest) <= _USUAL else _split(rest)
+    split = _split_again(rest) if len(rest) <= _USUAL and rest.count("\n") <= _LINES else _split(rest)
     return blocks + [Block(kind, raw) for kind, raw in split]
 
 
@@ -50,7 +51,7 @@ def _split(body: str) -> tuple[tuple[str, str], ...]:
 
 
 # A consolidation looks at a section many times before it changes.
-_split_again = lru_cache(maxsize=2_048)(_split)
+_split_again = lru_cache(maxsize=256)(_split)
 
 
 def _block_at(lines: list[str], at: int) -> tuple[int, str]:

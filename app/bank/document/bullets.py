@@ -25,6 +25,8 @@ _DAY: Final = r"\d{4}-\d\d-\d\d"
 _ANATOMY: Final = re.compile(rf"(?:\[(?P<box>[ xX])\] )?(?P<strike>~~)?(?:(?P<day>{_DAY}) )?(?P<text>.*)\Z", re.DOTALL)
 _SUFFIX: Final = re.compile(rf"(?: \((?:replaces|done|superseded|resolved|answered) {_DAY}\))+\Z")
 
+_CONTRACTED: Final = re.compile(r"n['\u2019]t\b")
+
 _VERB: Final = re.compile(
     r"(?P<subject>[^.;!?,()=]{3,120}?)(?:\s+(?:is\s+now|are\s+now|now\s+uses|is|are|uses|becomes|became|"
     r"est\s+maintenant|est|sont|devient|passe\s+[aà]|utilise|=)\s+|\s*:\s+|\s*=\s*)(?P<value>\S.*)\Z",
@@ -85,8 +87,9 @@ class Bullet:
 
     @cached_property
     def negations(self) -> tuple[str, ...]:
-        """Its words that negate."""
-        return tuple(word for word in re.findall(r"[^\W\d_]+", fold(self.said)) if word in NEGATIONS)
+        """Its words that negate; `don't` has one, like `do not`."""
+        words_there = re.findall(r"[^\W\d_]+", _CONTRACTED.sub(" not", fold(self.said)))
+        return tuple(word for word in words_there if word in NEGATIONS)
 
     @cached_property
     def change(self) -> Change | None:

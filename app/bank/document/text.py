@@ -38,6 +38,7 @@ _RAISED: Final = {
 _ALONE: Final = ((0x80, 0x530), (0x2010, 0x2C00), (0x1F000, 0x1FB00))
 """Where the characters are that make nothing with their neighbours, marks and joiners apart: from, to."""
 _LONG: Final = 1_000
+"""Characters from which on a text is not taken apart to be searched."""
 _USUAL: Final = 400
 """Characters of a line that is remembered."""
 _FEW: Final = 100
@@ -213,7 +214,7 @@ def _hard_tokens_of(line: str) -> frozenset[str]:
 
 
 # What replaces a section repeats most of its lines.
-_hard_tokens_again = lru_cache(maxsize=16_384)(_hard_tokens_of)
+_hard_tokens_again = lru_cache(maxsize=4_096)(_hard_tokens_of)
 
 
 def _is_hard(token: str, line: str, match: re.Match[str]) -> bool:
@@ -249,9 +250,18 @@ def stem_sequence(text: str) -> tuple[str, ...]:
 
 def lines_with(stem: str, folded_lines: str) -> list[int]:
     """Where each line begins that has the stem, in a text of `fold_lines`. Only the words that begin so are read."""
-    rest = r"[^\W\d_]*" if len(stem) == STEM_LENGTH else r"(?![^\W\d_])"
-    words_there = re.finditer(rf"({stem}(?<![^\W\d_]{stem}){rest})[^\n]*", folded_lines)
-    return [folded_lines.rfind("\n", 0, found.start()) + 1 for found in words_there if found[1] not in STOP_WORDS]
+    return [folded_lines.rfind("\n", 0, found.start()) + 1 for found in _word_with(stem).finditer(folded_lines)]
+
+
+@lru_cache(maxsize=1_024)
+def _word_with(stem: str) -> re.Pattern[str]:
+    """Finds a word of a stem, and with it the rest of its line."""
+    letter = r"[^\W\d_]"
+    # A word as short as its stem ends there; of a longer one the stem says nothing when it is a frequent word.
+    other = [word[len(stem) :] for word in STOP_WORDS if word.startswith(stem)]
+    ends = f"(?!(?:{'|'.join(other)})(?!{letter}))" if other else ""
+    whole = "" if len(stem) == STEM_LENGTH else f"(?!{letter})"
+    return re.compile(rf"{stem}(?<!{letter}{stem}){whole}{ends}[^\n]*")
 
 
 def holds(folded: str, token: str) -> bool:

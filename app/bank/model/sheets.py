@@ -123,6 +123,15 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
+class _Folded:
+    """A text as it is searched."""
+
+    lines: str
+    text: str
+    """On one line."""
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What one block says."""
 
@@ -150,9 +159,8 @@ class Sheets:
         self.snapshot = snapshot
         self.opened: dict[str, Sheet] = {}
         self._names = {path.casefold(): path for path in sorted(snapshot.files, reverse=True)}
-        self._folded: dict[tuple[str, str], tuple[str, str]] = {}
-        """Heading and body of a section, or a whole file, then the same as it is searched, in lines and in one: folding
-        takes time."""
+        self._folded: dict[tuple[str, str], _Folded] = {}
+        """Heading and body of a section, or a whole file, then the same as it is searched: folding takes time."""
         self._told: dict[tuple[str, int], tuple[Told, ...]] = {}
         self._untouched_bytes: dict[str, int] = {}
 
@@ -208,25 +216,25 @@ class Sheets:
         """The same by the section, or whole when the file was not taken apart."""
         sheet = self.opened.get(path)
         if sheet is None:
-            return [self._fold("", self.snapshot.files[path])[1]]
-        return [self._fold(one.heading, one.body)[1] for one in sheet.document.sections]
+            return [self._fold("", self.snapshot.files[path]).text]
+        return [self._fold(one.heading, one.body).text for one in sheet.document.sections]
 
     def folded_lines(self, path: str) -> str:
         """A file as it is searched, with its lines."""
         sheet = self.opened.get(path)
         if sheet is None:
-            return self._fold("", self.snapshot.files[path])[0]
-        return "".join(self._fold(one.heading, one.body)[0] for one in sheet.document.sections)
+            return self._fold("", self.snapshot.files[path]).lines
+        return "".join(self._fold(one.heading, one.body).lines for one in sheet.document.sections)
 
     def folded_section(self, section: Section) -> str:
         """A section with its heading, as it is searched."""
-        return self._fold(section.heading, section.body)[1]
+        return self._fold(section.heading, section.body).text
 
-    def _fold(self, heading: str, body: str) -> tuple[str, str]:
+    def _fold(self, heading: str, body: str) -> "_Folded":
         known = self._folded.get((heading, body))
         if known is None:
             lines = fold_lines(heading + body)
-            known = self._folded[heading, body] = lines, single_blanks(lines)
+            known = self._folded[heading, body] = _Folded(lines, single_blanks(lines))
         return known
 
     def prose(self, path: str, section_path: tuple[str, ...], seen: str) -> frozenset[str]:

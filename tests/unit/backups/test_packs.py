@@ -1,6 +1,9 @@
 """The notes of a backup, many in one object: what goes in comes out, and what is damaged is told."""
 
+import asyncio
 import gzip
+import io
+import tarfile
 from collections import Counter
 
 import pytest
@@ -8,10 +11,12 @@ import pytest
 from app.backups.errors import BackupDamaged
 from app.backups.models import Manifest
 from app.backups.store import BackupStore
+from app.bank.models import Consolidate
 from app.bootstrap import Services, build_services
 from app.core.archive import pack, unpack
 from app.core.settings import Settings
 from app.notes.models import NotesQuery
+from app.spaces.models import SpaceRulesUpdate
 from tests.builders import ADMIN, a_note, a_space, silent
 from tests.fakes.clock import FrozenClock
 from tests.fakes.faulty_store import FaultyStore
@@ -60,7 +65,7 @@ async def test_every_note_comes_back_byte_for_byte(services: Services, store: Fa
 
     sent = Counter(method for method, key in store.calls if "/live/" in key)
     manifest = await manifest_of(store, backup_id)
-    assert [len(paths) > 90 for paths in manifest.packs.values()] == [True, True, False]
+    assert [len(paths) > 90 for paths in manifest.packs.values()] == [True, True]
     assert sum(map(len, manifest.packs.values())) == MANY
     assert sent["copy"] == 2, "one with white space around it, and one of another make"
     assert {path for path in manifest.files if path.startswith("live/")} == {*notes, "live/.keep"}
@@ -134,6 +139,49 @@ async def test_a_damaged_pack_restores_nothing(
     await store.inner.put(key, whole)
     await services.backups.restore(backup_id, confirm=True, caller=ADMIN, progress=silent)
     assert (await services.notes.read("alpha", NotesQuery())).matched == MANY + 2
+
+
+async def test_the_rules_in_a_backup_are_those_of_its_version(
+    services: Services, store: FaultyStore, clock: FrozenClock, settings: Settings
+) -> None:
+    """Somebody else changes rules and bank while this process waits for the rules."""
+    await a_space(services)
+    await a_note(services)
+    await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
+    await a_note(services, "Waits.")
+    await services.runner.idle()
+    other = build_services(FaultyStore(store.inner), clock, settings)
+    acted = False
+
+    async def before(method: str, key: str) -> None:
+        nonlocal acted
+        if (method, key) != ("get", "alpha/_rules.md") or acted:
+            return
+        acted = True
+        for _turn in range(200):
+            await asyncio.sleep(0)
+        await other.spaces.update_rules("alpha", SpaceRulesUpdate(rules="# Other rules\n"), caller=ADMIN)
+        await other.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
+        await other.runner.idle()
+
+    store.before = before
+    backup_id = await backed_up(services)
+    store.before = None
+
+    assert acted, "control: they met"
+    manifest = await manifest_of(store, backup_id)
+    rules = await store.inner.get(f"_backups/{backup_id}/_rules.md")
+    assert (manifest.version, rules.body) == (2, b"# Other rules\n")  # type: ignore[union-attr]
+
+
+def test_a_link_in_a_pack_is_no_file() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        link = tarfile.TarInfo("live/a.md")
+        link.type, link.linkname = tarfile.SYMTYPE, "live/b.md"
+        tar.addfile(link)
+
+    assert unpack(buffer.getvalue()) == {}
 
 
 def test_a_pack_is_what_its_files_say() -> None:

@@ -248,6 +248,18 @@ def test_an_entry_that_is_denied_is_not_said_again() -> None:
     assert f"- {denied}\n" in content
 
 
+@pytest.mark.parametrize(
+    "denied", ["do not deploy", "don't deploy", "don\u2019t deploy", "cannot deploy", "can't deploy"]
+)
+def test_an_entry_that_loses_its_negation_is_put_back(denied: str) -> None:
+    line = f"- we {denied} the gateway on friday evenings\n"
+    snapshot = a_snapshot({"activeContext.md": f"# Active context\n\n## State\n\n{line}{''.join(PROSE)}"})
+    text = "- we deploy the gateway on friday evenings\n" + "".join(PROSE)
+    note = a_note("build 77 is out")
+    verdict = carried(snapshot, [note], an_op("replace", at(snapshot, "State"), f"{text}- build 77 is out"))
+    assert line in verdict.plan.files["activeContext.md"]
+
+
 def test_an_entry_that_is_said_again_in_other_words_is_not_kept_twice() -> None:
     snapshot = a_snapshot({"activeContext.md": f"# Active context\n\n## State\n\n{''.join(PROSE)}"})
     text = (
