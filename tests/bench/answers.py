@@ -116,7 +116,9 @@ def judged(case: Case, *, size: int = SIZE) -> tuple[Verdict, float]:
     snapshot = Snapshot(
         files=files, provenance=provenance, refs={}, layout=compile_rules(RULES), rules=RULES, synthesis=""
     )
-    synthesis = " ".join(note.content for note in notes[:10])
+    # Half of it from the notes and half from the bank, as a synthesis that goes on from the former one is.
+    former = [line.removeprefix("- 2026-01-15 ") for line in next(iter(files.values())).splitlines() if "-15 " in line]
+    synthesis = "\n".join(f"- {said}" for said in (*(note.content for note in notes[:5]), *former[:5]))
     taken: list[float] = []
     for _ in range(RUNS):
         _forget_everything()

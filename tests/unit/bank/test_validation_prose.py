@@ -138,3 +138,15 @@ def test_a_note_that_differs_by_one_word_is_no_duplicate() -> None:
     skip = ProposedSkip("n1", "duplicate", entry)
     assert carried(snapshot, [other], skips=[skip]).plan.filed == ()
     assert carried(snapshot, [same], skips=[skip]).plan.filed == (same.id,)
+
+
+def test_a_synthesis_may_repeat_an_entry_to_the_letter() -> None:
+    entry = "the quick brown foxes jumped lazily across seventeen sleeping watchdogs yesterday"
+    snapshot = a_snapshot({"activeContext.md": f"# Active context\n\n## Observations\n\n- 2026-02-20 {entry}\n"})
+
+    def synthesis_with(text: str) -> str:
+        op = an_op("append", at(snapshot, "Observations"), SAID)
+        return carried(snapshot, [NOTE], op, synthesis=text).synthesis
+
+    assert synthesis_with(f"- {entry}") == f"- {entry}"
+    assert synthesis_with(f"- {entry}\n- {INVENTED[2]}") == ""
