@@ -47,6 +47,10 @@ class Usage:
             self.estimated or other.estimated,
         )
 
+    def cost(self, price_in: float, price_out: float) -> float:
+        """What they cost, at prices for a million tokens read and written."""
+        return (self.prompt * price_in + self.completion * price_out) / 1_000_000
+
 
 class Finish(StrEnum):
     """Why a model stopped writing."""

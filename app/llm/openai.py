@@ -29,7 +29,6 @@ from app.llm.window import Window
 AUTO: Final = "auto"
 """Whatever the endpoint can do, the strictest first."""
 _DEFAULT_LIMITS: Final = Limits()
-_MILLION: Final = 1_000_000
 _CUT: Final = frozenset({Finish.WHITESPACE_FLOOD, Finish.REPETITION, Finish.TOO_LONG})
 _MEANING: Final[Mapping[FailureKind, str]] = {
     FailureKind.AUTH: "The endpoint does not accept the key.",
@@ -142,8 +141,7 @@ class OpenAILLM:
         return self._calibration.estimate(text)
 
     def cost(self, usage: Usage) -> float:
-        price_in, price_out = self._prices
-        return (usage.prompt * price_in + usage.completion * price_out) / _MILLION
+        return usage.cost(*self._prices)
 
     def job_failed(self) -> None:
         self._breaker.job_failed()

@@ -74,8 +74,7 @@ class ScriptedLLM:
         return self._calibration.estimate(text)
 
     def cost(self, usage: Usage) -> float:
-        price_in, price_out = self._prices
-        return (usage.prompt * price_in + usage.completion * price_out) / 1_000_000
+        return usage.cost(*self._prices)
 
     def job_failed(self) -> None:
         self._breaker.job_failed()

@@ -4,18 +4,15 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from app.bank.document.markdown import Enclosure, indent_of, lines_of
+from app.bank.document.remembering import remembered
 
 ITEM, ROW, TEXT, BLANK, FENCE, COMMENT, FRONT = "item", "row", "text", "blank", "fence", "comment", "front"
 
 MARKER: Final = re.compile(r"\A( {0,3})([-*+]|\d{1,9}[.)])(?=[ \t]|\Z)([ \t]*)")
 _BREAK: Final = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}\Z")
-_USUAL: Final = 8_000
-_LINES: Final = 200
-"""Characters and lines of a body whose blocks are remembered."""
 _NESTED: Final = 2
 """Columns from which a line after a blank one still belongs to the item above."""
 
@@ -34,11 +31,10 @@ def split_body(body: str, front: int = 0) -> list[Block]:
     `front` is the length of the front matter at its start, which is one block.
     """
     blocks: list[Block] = [Block(FRONT, body[:front])] if front else []
-    rest = body[front:]
-    split = _split_again(rest) if len(rest) <= _USUAL and rest.count("\n") <= _LINES else _split(rest)
-    return blocks + [Block(kind, raw) for kind, raw in split]
+    return blocks + [Block(kind, raw) for kind, raw in _split(body[front:])]
 
 
+@remembered(256, longest=8_000, lines=200)
 def _split(body: str) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     lines = lines_of(body)
@@ -48,10 +44,6 @@ def _split(body: str) -> tuple[tuple[str, str], ...]:
         found.append((kind, "".join(lines[at:end])))
         at = end
     return tuple(found)
-
-
-# A consolidation looks at a section many times before it changes.
-_split_again = lru_cache(maxsize=256)(_split)
 
 
 def _block_at(lines: list[str], at: int) -> tuple[int, str]:

@@ -4,12 +4,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from app.bank.document.remembering import remembered
+
 MAX_LEVEL: Final = 6
-_USUAL: Final = 200
-"""Characters of a title that is remembered."""
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _HEADING: Final = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)\Z", re.DOTALL)
@@ -232,18 +231,11 @@ def dominant_newline(text: str) -> str:
     return max(counts, key=lambda ending: counts[ending])
 
 
+@remembered(16_384, longest=200)
 def fold_title(title: str) -> str:
     """A title as two headings are compared: without case, emoji, punctuation and marks."""
-    return _fold_again(title) if len(title) <= _USUAL else _fold(title)
-
-
-def _fold(title: str) -> str:
     folded = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(_WORDY.findall(folded)) or folded.strip()
-
-
-# Whoever looks for a section compares its title with all others of the file.
-_fold_again = lru_cache(maxsize=16_384)(_fold)
 
 
 def heading_line(level: int, title: str, newline: str) -> str:

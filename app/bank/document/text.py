@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from app.bank.document.remembering import remembered
+
 
 def words(text: str) -> frozenset[str]:
     """The words of a list of words."""
@@ -39,8 +41,6 @@ _ALONE: Final = ((0x80, 0x530), (0x2010, 0x2C00), (0x1F000, 0x1FB00))
 """Where the characters are that make nothing with their neighbours, marks and joiners apart: from, to."""
 _LONG: Final = 1_000
 """Characters from which on a text is not taken apart to be searched."""
-_USUAL: Final = 400
-"""Characters of a line that is remembered."""
 _FEW: Final = 100
 """So many different characters are replaced one by one: each takes the time of a search."""
 
@@ -195,10 +195,11 @@ def hard_tokens(text: str) -> frozenset[str]:
     """What a summary may not drop, folded: code, URLs, numbers, references, paths, identifiers and names."""
     found: set[str] = set()
     for line in plain(text).split("\n"):
-        found |= _hard_tokens_again(line) if len(line) <= _USUAL else _hard_tokens_of(line)
+        found |= _hard_tokens_of(line)
     return frozenset(found)
 
 
+@remembered(4_096, longest=400)
 def _hard_tokens_of(line: str) -> frozenset[str]:
     found: set[str] = set()
     for start, end in code_spans(line):
@@ -211,10 +212,6 @@ def _hard_tokens_of(line: str) -> frozenset[str]:
             found.add(_caseless(token))
     found.discard("")
     return frozenset(found)
-
-
-# What replaces a section repeats most of its lines.
-_hard_tokens_again = lru_cache(maxsize=4_096)(_hard_tokens_of)
 
 
 def _is_hard(token: str, line: str, match: re.Match[str]) -> bool:
