@@ -12,6 +12,7 @@ from app import __version__
 from app.backups.service import BackupService
 from app.bank.adoption import Adoption
 from app.bank.automatic import AutomaticConsolidation
+from app.bank.compaction import Compaction
 from app.bank.consolidation import Consolidation
 from app.bank.dialogue import Dialogue
 from app.bank.document.rules import compile_rules
@@ -21,6 +22,9 @@ from app.bank.model.policy import Policy
 from app.bank.runs import Runs
 from app.bank.service import BankService
 from app.bank.store import BankStore
+from app.bank.till import Till
+from app.bank.turns import Turns
+from app.bank.versions.writer import BankWriter
 from app.bank.view import View
 from app.catalogue import CATALOGUE
 from app.core.clock import Clock
@@ -183,18 +187,20 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings, llm: LL
     leases = Leases(store, replica_name(), clock)
     jobs = JobService(store, runner, clock, is_alive=leases.is_alive)
     ledger = Ledger(store, Limits(calls=settings.llm_daily_calls, cost=settings.llm_daily_cost))
+    turns = Turns(jobs, leases)
+    till = None if llm is None else _till(llm, ledger, settings)
     runs = Runs(
         spaces,
         consolidation,
         view,
-        jobs,
-        leases,
+        turns,
         clock,
-        dialogue=None if llm is None else _dialogue(llm, ledger, policy, settings),
+        dialogue=None if till is None else Dialogue(till, policy),
         batch_size=settings.consolidation_batch_size,
         extract=settings.consolidation_on_uncovered is Uncovered.EXTRACT,
     )
-    bank = BankService(store, spaces, consolidation, runs, view, runner, wait=settings.consolidation_wait)
+    compaction = Compaction(spaces, BankWriter(spaces, bank_store), turns, till, store.now)
+    bank = BankService(store, spaces, consolidation, runs, compaction, view, runner, wait=settings.consolidation_wait)
     return Services(
         tokens=tokens,
         spaces=spaces,
@@ -220,11 +226,10 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings, llm: LL
     )
 
 
-def _dialogue(llm: LLM, ledger: Ledger, policy: Policy, settings: Settings) -> Dialogue:
-    return Dialogue(
+def _till(llm: LLM, ledger: Ledger, settings: Settings) -> Till:
+    return Till(
         llm,
         ledger,
-        policy=policy,
         prompt_budget=settings.llm_prompt_budget,
         max_tokens=settings.llmaas_max_tokens,
         seconds=settings.consolidation_timeout,

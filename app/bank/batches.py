@@ -125,7 +125,7 @@ class Batches:
         proposal = await run.job.unless_cancelled(self._dialogue.hold(asked))
         run.tally.usage += proposal.usage
         run.tally.calls += proposal.calls
-        run.tally.cost += self._dialogue.cost(proposal.usage)
+        run.tally.cost += self._dialogue.till.cost(proposal.usage)
         run.tally.repairs += proposal.repairs
         return proposal
 
@@ -175,16 +175,7 @@ class Batches:
     def _use(self, proposal: Proposal) -> ModelUse | None:
         if self._dialogue is None or not proposal.prompt_sha256:
             return None
-        return ModelUse(
-            model=self._dialogue.model,
-            prompt_sha256=proposal.prompt_sha256,
-            calls=proposal.calls,
-            prompt_tokens=proposal.usage.prompt,
-            completion_tokens=proposal.usage.completion,
-            cached_tokens=proposal.usage.cached,
-            estimated=proposal.usage.estimated,
-            cost=self._dialogue.cost(proposal.usage),
-        )
+        return self._dialogue.till.use(proposal.usage, proposal.calls, proposal.prompt_sha256)
 
     async def _waiting(self, space_id: str, notes: Sequence[Note]) -> list[Note]:
         head = (await self._spaces.open(space_id)).head

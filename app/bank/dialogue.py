@@ -1,33 +1,25 @@
 """One batch of notes put to a model: ask, read, validate, have it repaired."""
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import structlog
-
 from app.bank.errors import BudgetSpent
 from app.bank.extract.snapshot import Snapshot
-from app.bank.ledger import Ledger
 from app.bank.model import prompt as prompts
 from app.bank.model.answers import read
-from app.bank.model.batching import Budget
 from app.bank.model.policy import Policy
 from app.bank.model.proposals import Answer, Proposal, Refusal, ResolvedOp, ResolvedSkip, Trouble
 from app.bank.model.validation import Resolution, Verdict, carry_out, complaints, resolve
-from app.core.errors import Situation
+from app.bank.till import Charge, Till, prompt_sha256
 from app.jobs.service import JobHandle
-from app.llm.client import LLM, Completion, FailureKind, Finish, LLMFailed, Message, Usage
+from app.llm.client import Completion, FailureKind, Finish, LLMFailed, Message, Usage
 from app.notes.models import Note
 
 _REPAIRS: Final = 2
 _TOLD_EVERY: Final = 400
 """Characters of an answer between two words about how far it is."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +84,12 @@ class _Exchange:
         left = None if self.verdict is None else {one.note for one in self.verdict.uncovered}
         return [handle for handle, note in self.prompt.handles.notes.items() if left is None or note.id in left]
 
+    def charge(self, charge: Charge) -> None:
+        """Add what a question took."""
+        self.usage += charge.usage
+        self.calls += charge.calls
+        self.asked.job.charge({"batch": self.asked.batch, **charge.entry()})
+
     def proposal(
         self, trouble: Trouble = Trouble.NONE, detail: str = "", failure: FailureKind | None = None
     ) -> Proposal:
@@ -113,57 +111,9 @@ class _Exchange:
 class Dialogue:
     """Asks the model, and believes nothing that validation does not bear out."""
 
-    def __init__(
-        self,
-        llm: LLM,
-        ledger: Ledger,
-        *,
-        policy: Policy,
-        prompt_budget: int,
-        max_tokens: int,
-        seconds: float,
-        nfkc: bool,
-    ) -> None:
-        self._llm = llm
-        self._ledger = ledger
+    def __init__(self, till: Till, policy: Policy) -> None:
+        self.till = till
         self._policy = policy
-        self._prompt_budget = prompt_budget
-        self._max_tokens = max_tokens
-        self._seconds = seconds
-        self._nfkc = nfkc
-
-    @property
-    def model(self) -> str:
-        """The name of the model."""
-        return self._llm.model
-
-    @property
-    def nfkc(self) -> bool:
-        """Are prompts sent in the compatibility form that some gateways demand?"""
-        return self._nfkc
-
-    def budget(self) -> Budget:
-        """What a prompt and its answer may take, as far as is known by now."""
-        return Budget(window=self._llm.window, prompt=self._prompt_budget, answer=self._max_tokens)
-
-    def estimate(self, text: str) -> int:
-        """About how many tokens a text is."""
-        return self._llm.estimate(text)
-
-    def cost(self, usage: Usage) -> float:
-        """What these tokens cost."""
-        return self._llm.cost(usage)
-
-    def ended(self, *, well: bool) -> None:
-        """A job is over: one after the other that fails keeps the model from being asked for a while."""
-        if well:
-            self._llm.job_succeeded()
-        else:
-            self._llm.job_failed()
-
-    async def forget(self, space_id: str) -> None:
-        """Leave nothing under the name of a space that was deleted while the model was asked about it."""
-        await self._ledger.forget_today(space_id)
 
     async def hold(self, asked: Asked) -> Proposal:
         """What the model makes of the notes. It never raises for what a model may do.
@@ -175,9 +125,9 @@ class Dialogue:
             prompts.build,
             asked.snapshot,
             asked.notes,
-            budget=self.budget(),
-            estimate=self._llm.estimate,
-            nfkc=self._nfkc,
+            budget=self.till.budget(),
+            estimate=self.till.estimate,
+            nfkc=self.till.nfkc,
             is_outline=asked.is_outline,
         )
         if prompt.is_too_long:
@@ -208,8 +158,8 @@ class Dialogue:
             exchange.repairs += 1
             asked.tell("repairing", {"errors": len(faults)})
             exchange.messages += [
-                prompts.answered(completion.text, nfkc=self._nfkc),
-                prompts.repair_message(faults, exchange.to_be_filed(), nfkc=self._nfkc),
+                prompts.answered(completion.text, nfkc=self.till.nfkc),
+                prompts.repair_message(faults, exchange.to_be_filed(), nfkc=self.till.nfkc),
             ]
         if exchange.verdict is None:
             return exchange.proposal(Trouble.UNUSABLE, "The model gave no answer of the asked form.")
@@ -229,60 +179,16 @@ class Dialogue:
 
     async def _ask(self, exchange: _Exchange) -> Completion:
         asked = exchange.asked
-        known = await asked.job.answer(prompt_sha256(exchange.messages))
-        if known is not None:
-            return Completion(text=known, finish=Finish.STOP, usage=Usage(), attempts=0)
-        await self._ledger.demand(asked.space_id)
-        meter = _Meter(asked)
-        try:
-            completion = await self._llm.complete(
-                exchange.messages,
-                schema=exchange.prompt.schema,
-                max_tokens=exchange.prompt.reserve,
-                seconds=self._seconds,
-                on_text=meter,
-            )
-        except LLMFailed as failure:
-            await self._charge(exchange, failure.usage, failure.attempts, failure.kind.value)
-            raise
-        except asyncio.CancelledError:
-            # Nobody will tell what a call has cost that was hung up on, yet it was paid.
-            read = sum(self._llm.estimate(message.content) for message in exchange.messages)
-            await self._charge(exchange, Usage(read, meter.characters // 3, estimated=True), 1, "cancelled")
-            raise
-        await self._charge(exchange, completion.usage, completion.attempts, completion.finish.value)
-        return completion
-
-    async def _charge(self, exchange: _Exchange, usage: Usage, calls: int, outcome: str) -> None:
-        asked, cost = exchange.asked, self._llm.cost(usage)
-        exchange.usage += usage
-        exchange.calls += calls
-        asked.job.charge(
-            {
-                "batch": asked.batch,
-                "outcome": outcome,
-                "attempts": calls,
-                "prompt_tokens": usage.prompt,
-                "completion_tokens": usage.completion,
-                "cached_tokens": usage.cached,
-                "reasoning_tokens": usage.reasoning,
-                "estimated": usage.estimated,
-                "cost": round(cost, 6),
-            }
+        return await self.till.ask(
+            asked.job,
+            asked.space_id,
+            asked.actor,
+            exchange.messages,
+            schema=exchange.prompt.schema,
+            max_tokens=exchange.prompt.reserve,
+            charged=exchange.charge,
+            on_text=_Meter(asked),
         )
-        if not calls:
-            return
-        try:
-            await self._ledger.charge(asked.space_id, usage, calls=calls, cost=cost, actor=asked.actor)
-        except Situation as situation:
-            # The answer is at hand: it is worth more than its line in the ledger.
-            log.warning("usage_not_written", space_id=asked.space_id, code=situation.code())
-
-
-def prompt_sha256(messages: Sequence[Message]) -> str:
-    """Names a conversation by what is in it."""
-    turns = [[message.role.value, message.content] for message in messages]
-    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 class _Meter:

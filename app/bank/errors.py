@@ -46,7 +46,7 @@ class BudgetSpent(Unavailable):
 
 
 class LlmFailed(Unavailable):
-    """The model could not be used, and none of the notes was filed."""
+    """The model could not be used; the bank and the notes are as they were."""
 
     status = 502
 

@@ -20,6 +20,8 @@ class CommitKind(StrEnum):
     """The bank of an older tool was taken over as it was."""
     MANUAL = "manual"
     """Somebody wrote, deleted or repaired files by hand."""
+    COMPACTION = "compaction"
+    """What a file could do without moved to the archive."""
     RESTORE = "restore"
     """The whole bank was set back to an earlier version."""
     REVERT = "revert"

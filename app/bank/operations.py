@@ -22,6 +22,8 @@ from app.bank.models import BankList, BankRead, BankReadAll, Consolidate, Consol
 from app.bank.runs import ACCEPTED
 from app.bank.service import BankService
 from app.bank.versions.revisions import (
+    BankCompact,
+    BankCompacted,
     BankDiff,
     BankFileDeleted,
     BankHistory,
@@ -50,7 +52,7 @@ from app.core.ids import SpaceID
 from app.core.operation import Effect
 from app.core.paging import Cursor, InvalidCursor, PageSize
 from app.core.routing import API_PREFIX, CurrentCaller, Operations, ReportProgress, fresh, not_modified, provide
-from app.core.schema import Text
+from app.core.schema import Result, Text
 from app.jobs.errors import Cancelled, Interrupted, ShuttingDown
 from app.spaces.errors import SpaceNotFound
 from app.spaces.models import Opened
@@ -90,13 +92,21 @@ Then = Annotated[
 ]
 
 
-_ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {
-        "model": Consolidated,
-        "description": "The work goes on: `status` is `accepted`, and `Location` is where to ask for the job.",
-        "headers": {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}},
+def _accepts(model: type[Result]) -> dict[int | str, dict[str, Any]]:
+    """The answer to a caller who does not wait for a job."""
+    return {
+        202: {
+            "model": model,
+            "description": "The work goes on: `status` is `accepted`, and `Location` is where to ask for the job.",
+            "headers": {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}},
+        }
     }
-}
+
+
+def _point_to_job(response: Response, done: Consolidated | BankCompacted) -> None:
+    if done.status == ACCEPTED:
+        response.status_code = 202
+        response.headers["Location"] = f"{API_PREFIX}/jobs/{done.job_id}"
 
 
 def _etag(opened: Opened) -> str:
@@ -208,7 +218,7 @@ async def read(
         DamagedDocument,
     ),
     timeout=timedelta(minutes=10),
-    responses=_ACCEPTED,
+    responses=_accepts(Consolidated),
 )
 async def consolidate(
     space_id: SpaceID,
@@ -224,9 +234,7 @@ async def consolidate(
     consolidation of a space runs at a time. `status` tells what really happened.
     """
     done = await banks.consolidate(space_id, request, caller=caller, progress=progress)
-    if done.status == ACCEPTED:
-        response.status_code = 202
-        response.headers["Location"] = f"{API_PREFIX}/jobs/{done.job_id}"
+    _point_to_job(response, done)
     return done
 
 
@@ -374,6 +382,45 @@ async def revert(space_id: SpaceID, request: BankRevert, banks: Banks, caller: C
     What was changed since stays, and is named in `conflicts`.
     """
     return await banks.revert(space_id, request, caller=caller)
+
+
+@operations.declare(
+    "bank_compact",
+    method="POST",
+    path="/spaces/{space_id}/bank/compact",
+    permission=Permission.ADMIN,
+    effect=Effect.REWRITES,
+    core=False,
+    example={"space_id": "project-alpha", "filename": "decisions.md", "dry_run": True},
+    errors=(
+        *_CHANGES,
+        FileNotFound,
+        ConsolidationRunning,
+        Cancelled,
+        LlmFailed,
+        BudgetSpent,
+        Interrupted,
+        ShuttingDown,
+    ),
+    timeout=timedelta(minutes=10),
+    responses=_accepts(BankCompacted),
+)
+async def compact(
+    space_id: SpaceID,
+    request: BankCompact,
+    banks: Banks,
+    caller: CurrentCaller,
+    progress: ReportProgress,
+    response: Response,
+) -> BankCompacted:
+    """Bring a file that has grown too long to its length: what it can do without moves to `archive/`, word for word.
+
+    What is struck or done goes first. Of the rest the language model names what is needed least; open tasks stay. An
+    append-only file gives up its oldest entries without being asked about. It is a version like any other.
+    """
+    done = await banks.compact(space_id, request, caller=caller, progress=progress)
+    _point_to_job(response, done)
+    return done
 
 
 @operations.declare(

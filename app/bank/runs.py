@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import structlog
@@ -13,16 +12,15 @@ from app.bank.consolidation import Consolidation, Selection, Tally, batches, wai
 from app.bank.dialogue import Dialogue
 from app.bank.errors import BudgetSpent, ConsolidationRunning, LlmFailed
 from app.bank.extract.snapshot import Snapshot
-from app.bank.leases import Leases
 from app.bank.ledger import seconds_left
 from app.bank.model.batching import Batch, plan_batches
 from app.bank.models import Consolidated, PlannedBatch, RefusedOperation
+from app.bank.turns import Turns
 from app.bank.view import View
 from app.core.clock import Clock
 from app.core.errors import InternalError, Situation, StoreUnavailable
-from app.core.ids import new_job_id
 from app.core.operation import Progress
-from app.jobs.service import Job, JobHandle, JobService
+from app.jobs.service import Job, JobHandle
 from app.llm.client import Usage
 from app.notes.models import Note
 from app.spaces.errors import SpaceNotFound
@@ -48,8 +46,7 @@ class Runs:
         spaces: SpaceService,
         consolidation: Consolidation,
         view: View,
-        jobs: JobService,
-        leases: Leases,
+        turns: Turns,
         clock: Clock,
         *,
         dialogue: Dialogue | None,
@@ -59,14 +56,11 @@ class Runs:
         self._spaces = spaces
         self._consolidation = consolidation
         self._view = view
-        self._jobs = jobs
-        self._leases = leases
+        self._turns = turns
         self._clock = clock
         self._dialogue = dialogue
         self._batch_size = batch_size
         self._batches = Batches(spaces, consolidation, dialogue=dialogue, extract=extract)
-        self._running: dict[str, str] = {}
-        """Space, and the job that is consolidating it in this process."""
 
     @property
     def mode(self) -> str:
@@ -84,25 +78,13 @@ class Runs:
         Raises:
             ConsolidationRunning: one of this space is under way.
         """
-        if running := self._running.get(space_id):
-            raise ConsolidationRunning(space_id, running)
-        job_id = self._running.setdefault(space_id, new_job_id(space_id))
-        stack = AsyncExitStack()
-        stack.callback(self._running.pop, space_id, None)
-        try:
-            held = None
-            if leased or self._dialogue is not None:
-                held = await self._leases.take(stack, space_id, job_id)
 
-            async def work(job: JobHandle) -> dict[str, Any]:
-                async with stack:
-                    done = await self.run(space_id, selected, job=job, actor=actor, held=held)
-                    return done.model_dump(mode="json")
+        async def work(job: JobHandle, held: Held | None) -> dict[str, Any]:
+            done = await self.run(space_id, selected, job=job, actor=actor, held=held)
+            return done.model_dump(mode="json")
 
-            return await self._jobs.start(space_id, KIND, actor, work, announced=announced, job_id=job_id)
-        except BaseException:
-            await stack.aclose()
-            raise
+        paid = self._dialogue is not None
+        return await self._turns.start(space_id, KIND, actor, work, announced=announced, leased=leased or paid)
 
     async def outcome(
         self, job: Job, *, progress: Progress | None = None, seconds: float | None = None
@@ -152,7 +134,9 @@ class Runs:
     def _estimated_cost(self, planned: Sequence[PlannedBatch]) -> float:
         if self._dialogue is None:
             return 0.0
-        return round(sum(self._dialogue.cost(Usage(one.prompt_tokens, one.completion_tokens)) for one in planned), 6)
+        return round(
+            sum(self._dialogue.till.cost(Usage(one.prompt_tokens, one.completion_tokens)) for one in planned), 6
+        )
 
     @property
     def _size(self) -> int:
@@ -167,9 +151,9 @@ class Runs:
             snapshot,
             notes,
             size=self._batch_size,
-            budget=self._dialogue.budget(),
-            estimate=self._dialogue.estimate,
-            nfkc=self._dialogue.nfkc,
+            budget=self._dialogue.till.budget(),
+            estimate=self._dialogue.till.estimate,
+            nfkc=self._dialogue.till.nfkc,
         )
 
     async def run(
@@ -224,7 +208,7 @@ class Runs:
             run.failure = InternalError()
         finally:
             if run.tally.calls and self._dialogue is not None:
-                self._dialogue.ended(well=run.answered > 0)
+                self._dialogue.till.ended(well=run.answered > 0)
         if run.asked and not run.answered and not run.faults and run.failure is None:
             run.lose(number, "llm_unusable", run.detail)
         await self._view.roll_forward_or_log(space_id)
@@ -234,7 +218,7 @@ class Runs:
 
     async def _leave_nothing(self, space_id: str) -> None:
         if self._dialogue is not None and await self._spaces.find(space_id) is None:
-            await self._dialogue.forget(space_id)
+            await self._dialogue.till.forget(space_id)
 
     async def _head_after(self, run: Run) -> Head:
         """The bank as it is now; as the run has left it, when the store does not answer any more."""

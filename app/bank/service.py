@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from app.bank.compaction import Compaction
 from app.bank.consolidation import Consolidation, Selection
 from app.bank.errors import FileNotFound, OtherAgent
 from app.bank.history import is_record_of
@@ -17,6 +18,8 @@ from app.bank.versions.by_hand import HandEdits
 from app.bank.versions.past import Past, annotated, provenance_of
 from app.bank.versions.reversal import Reversal
 from app.bank.versions.revisions import (
+    BankCompact,
+    BankCompacted,
     BankDiff,
     BankFileDeleted,
     BankHistory,
@@ -58,6 +61,7 @@ class BankService:
         spaces: SpaceService,
         consolidation: Consolidation,
         runs: Runs,
+        compaction: Compaction,
         view: View,
         runner: Runner,
         *,
@@ -69,6 +73,7 @@ class BankService:
         self._view = view
         self._runner = runner
         self._runs = runs
+        self._compaction = compaction
         self._wait = wait
         timeline = Timeline(store)
         writer = BankWriter(spaces, BankStore(store, spaces))
@@ -205,6 +210,14 @@ class BankService:
         return await self._finished(
             space_id,
             self._hand.delete(space_id, filename, if_version=if_version, actor=caller.name, if_match=if_match),
+        )
+
+    async def compact(
+        self, space_id: str, request: BankCompact, *, caller: Caller, progress: Progress
+    ) -> BankCompacted:
+        """Have a file give up what it can do without."""
+        return await self._compaction.compact(
+            space_id, request, actor=caller.name, progress=progress, seconds=self._wait
         )
 
     async def repair(self, space_id: str, *, dry_run: bool, caller: Caller) -> BankRepaired:

@@ -29,6 +29,7 @@ POSITIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "live_note": ("category", "content"),
     "live_search": ("query",),
     "admin_create_token": ("name",),
+    "bank_compact": ("filename",),
 }
 """Arguments that are no option although they are not part of the address."""
 GROUPS: Final[Mapping[str, str]] = {
@@ -44,7 +45,8 @@ ORDER: Final = (
     "space_create", "space_list", "space_info", "space_rules", "space_summary", "space_update", "space_update_rules",
     "space_export", "space_delete",
     "live_note", "live_read", "live_search", "bank_read", "bank_read_all", "bank_list", "bank_consolidate",
-    "bank_history", "bank_diff", "bank_revert", "bank_note", "bank_write", "bank_delete", "bank_repair",
+    "bank_history", "bank_diff", "bank_revert", "bank_note", "bank_write", "bank_delete", "bank_compact",
+    "bank_repair",
 )  # fmt: skip
 """How the help lists them; the others follow as the service declares them."""
 SHORT: Final = {"description": "-d", "owner": "-o", "agent": "-a", "limit": "-l", "category": "-c"}

@@ -101,6 +101,30 @@ def repaired(screen: Screen, body: Body) -> None:
         screen.note("Nothing was changed: repeat the command with `--no-dry-run`.")
 
 
+def compacted(screen: Screen, body: Body) -> None:
+    """What a file has given up, or would."""
+    name, before, after = body["filename"], size(body["size_before"]), size(body["size_after"])
+    match body["action"]:
+        case "moved":
+            for line in body["diff"].splitlines():
+                screen.show(_coloured(line))
+            screen.say(f"{name} has {after} instead of {before}, version {body['version']}.", "green")
+            screen.note(f"Moved to {', '.join(body['archives'])}")
+        case "planned":
+            screen.say(f"{name} has {before}, and should have {size(body['target_bytes'])}.")
+            without = f"{after} are left when what is struck or done has gone"
+            tokens = f"{body['estimated_prompt_tokens']} tokens in, up to {body['estimated_completion_tokens']} out"
+            screen.note(f"{without}; for the rest the model is asked: {tokens}, {body['estimated_cost']:g}.")
+        case "accepted":
+            screen.say(body["job_id"])
+        case _:
+            screen.say(f"{name} stays as it is.", "dim")
+    if body["status"] == "partial":
+        screen.warn(body["message"])
+    else:
+        screen.note(body["message"])
+
+
 def filed_note(screen: Screen, body: Body) -> None:
     """A note that was filed, in its own words."""
     if screen.is_terminal:

@@ -436,6 +436,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "bank_delete": revisions.file_deleted,
     "bank_revert": revisions.reverted,
     "bank_repair": revisions.repaired,
+    "bank_compact": revisions.compacted,
     "job_get": revisions.job,
     "job_cancel": _message,
 }

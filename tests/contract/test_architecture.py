@@ -17,8 +17,8 @@ OPEN = frozenset({"service", "models", "errors"})
 """What a noun shows to the packages around it."""
 
 JOINED = frozenset({
-    "service", "store", "index", "adoption", "automatic", "consolidation", "dialogue", "document.rules", "leases",
-    "ledger", "model.policy", "runs", "view",
+    "service", "store", "index", "adoption", "automatic", "compaction", "consolidation", "dialogue", "document.rules",
+    "leases", "ledger", "model.policy", "runs", "till", "turns", "versions.writer", "view",
 })  # fmt: skip
 """What the composition root puts together."""
 

@@ -15,6 +15,7 @@ NAMES: Final = (
     "bank_delete",
     "bank_revert",
     "bank_repair",
+    "bank_compact",
 )
 
 

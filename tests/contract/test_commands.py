@@ -56,6 +56,7 @@ PLACES = {
     "live_note": ["space_id", "category", "content"],
     "live_search": ["space_id", "query"],
     "bank_read": ["space_id", "filename"],
+    "bank_compact": ["space_id", "filename"],
     "backup_create": ["space_id"],
     "backup_list": [],
     "backup_restore": ["backup_id"],

@@ -21,7 +21,7 @@ from tests.contract.walk import ADDRESS, TABLE, TOOLS, prepared, success_schema,
 READS: Final = tuple(name for name in TOOLS if TABLE[name].route.startswith("GET ") and name != "system_health")
 WRITES: Final = (
     "live_note", "bank_consolidate", "job_cancel", "space_update", "space_update_rules",
-    "bank_write", "bank_repair", "bank_revert", "bank_delete", "backup_create", "admin_gc_notes",
+    "bank_write", "bank_repair", "bank_compact", "bank_revert", "bank_delete", "backup_create", "admin_gc_notes",
     "admin_create_token", "admin_update_token", "admin_revoke_token", "admin_purge_tokens", "admin_delete_token",
     "space_delete", "backup_restore", "space_delete", "space_create", "backup_delete",
 )  # fmt: skip

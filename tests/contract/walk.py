@@ -86,6 +86,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "bank_diff": _row("GET /spaces/{space_id}/bank/diff", 200, "read", Place.PATH),
     "bank_note": _row("GET /spaces/{space_id}/bank/notes/{note_id}", 200, "read", Place.PATH),
     "bank_write": _row("PUT /spaces/{space_id}/bank/files/{filename:path}", 200, "admin", Place.PATH),
+    "bank_compact": _row("POST /spaces/{space_id}/bank/compact", 200, "admin", Place.PATH),
     "bank_repair": _row("POST /spaces/{space_id}/bank/repair", 200, "admin", Place.PATH),
     "bank_revert": _row("POST /spaces/{space_id}/bank/revert", 200, "admin", Place.PATH),
     "bank_delete": _row("DELETE /spaces/{space_id}/bank/files/{filename:path}", 200, "admin", Place.PATH),
@@ -109,8 +110,8 @@ TABLE: Final[Mapping[str, Row]] = {
 NAMES: Final = tuple(TABLE)
 BESIDE: Final = frozenset({
     "system_whoami", "space_update", "space_update_rules", "bank_history", "bank_diff", "bank_note", "bank_write",
-    "bank_repair", "bank_revert", "bank_delete", "job_get", "job_events", "job_cancel", "admin_delete_token",
-    "admin_purge_tokens",
+    "bank_repair", "bank_compact", "bank_revert", "bank_delete", "job_get", "job_events", "job_cancel",
+    "admin_delete_token", "admin_purge_tokens",
 })  # fmt: skip
 """What came later: these are tools only where somebody asks for them."""
 CORE: Final = tuple(name for name in NAMES if name not in BESIDE)

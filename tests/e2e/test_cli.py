@@ -147,6 +147,7 @@ def test_every_later_operation_is_done_by_its_command_too(alpha: CommandLine) ->
         "bank_delete": alpha.done("bank", "delete", "alpha", "glossary.md", "--yes"),
         "bank_revert": alpha.done("bank", "revert", "alpha", "--version", "3"),
         "bank_repair": alpha.done("bank", "repair", "alpha"),
+        "bank_compact": alpha.done("bank", "compact", "alpha", "decisions.md"),
         "bank_history": alpha.done("bank", "history", "alpha"),
         "space_update": alpha.done("space", "update", "alpha", "-d", "Another walk", "--owner", "me"),
         "space_update_rules": alpha.done("space", "update-rules", "alpha", "--rules-file", "rules.md"),
@@ -164,7 +165,8 @@ def test_every_later_operation_is_done_by_its_command_too(alpha: CommandLine) ->
         "job_events": "batch_started", "job_get": f"job {job}", "job_cancel": "over already",
         "bank_note": "We chose PostgreSQL 15 (#42).\n", "bank_write": "glossary.md is created",
         "bank_diff": "+- API: how programs talk", "bank_delete": "glossary.md is deleted, version 3",
-        "bank_revert": "undoes version 3", "bank_repair": "", "bank_history": "version 4 is the current one",
+        "bank_revert": "undoes version 3", "bank_repair": "", "bank_compact": "stays as it is",
+        "bank_history": "version 4 is the current one",
         "space_update": "Another walk", "space_update_rules": "", "system_whoami": "first key",
         "admin_purge_tokens": "bob", "admin_delete_token": "",
     }  # fmt: skip

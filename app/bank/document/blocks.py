@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -164,3 +164,18 @@ def content_start(blocks: list[Block]) -> int:
 def would_absorb(block: Block) -> bool:
     """Is the block indented so far that a list item put above it would take it in?"""
     return indent_of(block.raw) >= _NESTED
+
+
+def without(blocks: Sequence[Block], gone: Collection[int]) -> list[Block]:
+    """The blocks but for those at these places, and without the blank lines that only set them off."""
+    kept: list[Block] = []
+    removed = False
+    for at, block in enumerate(blocks):
+        if at in gone:
+            removed = True
+            continue
+        if removed and block.kind == BLANK and (not kept or kept[-1].kind == BLANK):
+            continue
+        removed = removed and block.kind == BLANK
+        kept.append(block)
+    return kept

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from app.bank.models import Filename
 from app.core.schema import Body, Result, Text, parse_instant
 from app.notes.models import NoteRead
 
@@ -247,6 +248,78 @@ class BankReverted(Result):
     """Notes that no longer wait, since the bank holds again what they say."""
     notes_kept: list[str]
     """Notes of the undone version that stay filed, since the bank still cites them."""
+
+
+class BankCompact(Body):
+    """A file that is to be shorter."""
+
+    filename: Filename
+    target_bytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="How long it may be; 0: as long as the rules allow, or two thirds of what it is.",
+            examples=[8000],
+        ),
+    ] = 0
+    wait: Annotated[
+        bool,
+        Field(description="False: answer at once with the id of the job, and let the work go on."),
+    ] = True
+    dry_run: Annotated[
+        bool,
+        Field(description="True: say what would be done and what it would cost, without asking the model."),
+    ] = False
+
+
+class BankCompacted(Result):
+    """What became of a file that was to be shorter."""
+
+    status: str = Field(default="ok", examples=["ok"])
+    """`ok`; `partial`: the model failed, and only what can go without it did; `accepted`: the work goes on."""
+    space_id: str
+    """The space."""
+    filename: str
+    """Its path in the bank."""
+    action: str = Field(examples=["moved"])
+    """`moved`; `unchanged` when it is short enough or nothing can go; `planned` by a dry run; `accepted`."""
+    entries_moved: int = 0
+    """Entries that rest in the archive now, word for word. Of a dry run: those that go without asking the model."""
+    archives: list[str] = []
+    """The files where they are."""
+    size_before: int
+    """Bytes of UTF-8."""
+    size_after: int
+    """The same afterwards. Of a dry run: before the model is asked."""
+    target_bytes: int
+    """How long it should be."""
+    diff: str = ""
+    """What has changed in the file, in the unified format."""
+    version: int
+    """Version of the bank afterwards."""
+    job_id: str = ""
+    """Names the work in the history; `job_get` tells how far it is."""
+    llm_calls: int = 0
+    """Requests made to the model, repetitions included."""
+    llm_prompt_tokens: int = 0
+    """Tokens that it read."""
+    llm_completion_tokens: int = 0
+    """Tokens that it wrote."""
+    llm_usage_estimated: bool = False
+    """Some of them were counted here, since the endpoint did not tell."""
+    llm_cost: float = 0.0
+    """What they cost, in the currency of the configured prices."""
+    estimated_prompt_tokens: int = 0
+    """Of a dry run: tokens the model would read."""
+    estimated_completion_tokens: int = 0
+    """Of a dry run: tokens it may write."""
+    estimated_cost: float = 0.0
+    """Of a dry run: what that would cost."""
+    code: str = ""
+    """Why it is not plain `ok`, such as `llm_failed` or `budget_spent`; else empty."""
+    message: str = ""
+    """The same, for people."""
 
 
 class BankRepair(Body):

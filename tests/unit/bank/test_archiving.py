@@ -10,8 +10,9 @@ from app.bank.document.layout import Layout
 from app.bank.document.markdown import parse
 from app.bank.document.provenance import blocks_of, existing
 from app.bank.document.rules import compile_rules
-from app.bank.extract.archiving import archive_path, archived, with_archive
+from app.bank.extract.archiving import archived, with_archive
 from app.bank.extract.extractive import Filed, consolidate
+from app.bank.extract.moving import archive_path
 from app.notes.models import Note
 from tests.unit.bank.projects import EMPTY, START, Bank, a_note, a_project, blocks_by_note, filed, lost_tokens
 from tests.unit.bank.strategies import markdown, note_lists

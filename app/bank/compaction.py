@@ -1,0 +1,341 @@
+"""A file that has grown too long: what it can do without moves to the archive, and a model says what that is."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from app.bank.consolidation import snapshot_of
+from app.bank.document.edits import Plan
+from app.bank.document.layout import FileRule
+from app.bank.errors import ConsolidationRunning, FileNotFound, LlmFailed
+from app.bank.extract.compacting import compacted, offered
+from app.bank.extract.moving import Key
+from app.bank.extract.snapshot import Snapshot
+from app.bank.model import prompt as prompts
+from app.bank.model.choosing import Question, chosen, complaint, questions
+from app.bank.models import CommitKind, Edit
+from app.bank.store import Draft
+from app.bank.till import Charge, Till, prompt_sha256
+from app.bank.turns import Turns
+from app.bank.versions.difference import differences
+from app.bank.versions.revisions import BankCompact, BankCompacted
+from app.bank.versions.writer import BankWriter
+from app.core.errors import FieldFault, InvalidInput, Situation
+from app.core.operation import Progress
+from app.jobs.service import Job, JobHandle
+from app.llm.client import Finish, LLMFailed, Message, Usage
+from app.spaces.errors import SpaceNotFound
+from app.spaces.models import Head
+from app.spaces.service import SpaceService
+from app.storage.lease import Held
+
+KIND: Final = "compaction"
+_ATTEMPTS: Final = 2
+"""Times that a model is asked one question, until its answer can be read."""
+_GOAL: Final = 2 / 3
+"""Share of a file that stays where neither the rules nor the caller say how long it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A file as somebody wishes it."""
+
+    head: Head
+    snapshot: Snapshot
+    path: str
+    rule: FileRule | None
+    """What the rules say of it."""
+    goal: int
+    """Bytes."""
+
+    @property
+    def size(self) -> int:
+        """How long it is."""
+        return self.head.files[self.path].bytes
+
+    @property
+    def is_journal(self) -> bool:
+        """Do its oldest entries go, whatever a model may think?"""
+        return self.rule is not None and self.rule.append_only
+
+
+@dataclass(slots=True)
+class _Asking:
+    """What the model was asked about a file, and has answered."""
+
+    job: JobHandle
+    actor: str
+    held: Held | None
+    wanted: list[Key] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+    cost: float = 0.0
+    prompt: str = ""
+    """Names the first conversation."""
+    answered: bool = False
+    trouble: Situation | None = None
+    """Why it was not asked to the end."""
+
+    def charge(self, charge: Charge) -> None:
+        """Add what a question took."""
+        self.usage += charge.usage
+        self.calls += charge.calls
+        self.cost += charge.cost
+        self.job.charge(charge.entry())
+
+
+class Compaction:
+    """Makes files shorter without losing a word."""
+
+    def __init__(
+        self,
+        spaces: SpaceService,
+        writer: BankWriter,
+        turns: Turns,
+        till: Till | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._spaces = spaces
+        self._writer = writer
+        self._turns = turns
+        self._till = till
+        self._now = now
+
+    async def compact(
+        self, space_id: str, request: BankCompact, *, actor: str, progress: Progress, seconds: float
+    ) -> BankCompacted:
+        """Bring one file to its length, or say what that would take. The work goes on when the caller goes away.
+
+        Raises:
+            FileNotFound: there is no such file.
+            InvalidInput: nothing may leave it, by its rules or because it is no text.
+            ConsolidationRunning: a model is being asked about this space already.
+            LlmFailed, BudgetSpent: the model said nothing of use, and nothing could go without it.
+            BankBusy: others were faster each time.
+        """
+        opened = await self._spaces.open(space_id)
+        task = _task(opened.head, await self._spaces.rules_of(opened), request)
+        if task.size <= task.goal:
+            return _told(task, "unchanged", f"It has no more than {task.goal} bytes.")
+        if request.dry_run:
+            return await asyncio.to_thread(self._planned, task)
+
+        async def work(job: JobHandle, held: Held | None) -> dict[str, Any]:
+            done = await self._work(task, request, _Asking(job, actor, held))
+            return done.model_dump(mode="json")
+
+        leased = self._till is not None and not task.is_journal
+        job = await self._turns.start(space_id, KIND, actor, work, announced=not request.wait, leased=leased)
+        if not request.wait:
+            return _accepted(task, job)
+        result = await job.result(seconds=seconds, progress=progress)
+        return _accepted(task, job) if result is None else BankCompacted.model_validate(result)
+
+    def _planned(self, task: _Task) -> BankCompacted:
+        """What it would take. The model is not asked."""
+        today = self._now().date()
+        free = compacted(task.path, task.snapshot, task.goal, today)
+        asked = self._questions(task, free)
+        prompt, answer = sum(one.tokens for one in asked), sum(one.reserve for one in asked)
+        cost = self._till.cost(Usage(prompt, answer)) if self._till is not None else 0.0
+        told = _told(task, "planned", "Nothing was done: repeat with dry_run=false.")
+        return told.model_copy(
+            update={
+                "entries_moved": len(free.edits) if free is not None else 0,
+                "size_after": _size(task, free),
+                "estimated_prompt_tokens": prompt,
+                "estimated_completion_tokens": answer,
+                "estimated_cost": round(cost, 6),
+            }
+        )
+
+    def _questions(self, task: _Task, free: Plan | None) -> list[Question]:
+        """What the model has to be asked when no more than that can go without it."""
+        excess = _size(task, free) - task.goal
+        if self._till is None or task.is_journal or excess <= 0:
+            return []
+        return questions(
+            task.path,
+            offered(task.path, task.snapshot, self._now().date()),
+            excess,
+            rule=task.rule.description if task.rule is not None else "",
+            budget=self._till.budget(),
+            estimate=self._till.estimate,
+            nfkc=self._till.nfkc,
+        )
+
+    async def _work(self, task: _Task, request: BankCompact, asking: _Asking) -> BankCompacted:
+        try:
+            free = await asyncio.to_thread(compacted, task.path, task.snapshot, task.goal, self._now().date())
+            asked = await asyncio.to_thread(self._questions, task, free)
+            await self._choose(task, asked, asking)
+            if asking.trouble is not None and free is None and not asking.wanted:
+                raise asking.trouble
+            asking.job.check_cancelled()
+            return await self._commit(task, request, asking)
+        except Situation as situation:
+            space_id = task.head.space_id
+            if self._till is None or await self._spaces.find(space_id) is not None:
+                raise
+            # It was deleted meanwhile: nothing may be left under its name, not even what was paid.
+            await self._till.forget(space_id)
+            raise SpaceNotFound(space_id) from situation
+
+    async def _choose(self, task: _Task, asked: list[Question], asking: _Asking) -> None:
+        """Ask one question after the other, as long as the answers are of use."""
+        if self._till is None or not asked:
+            return
+        try:
+            for number, question in enumerate(asked):
+                asking.job.progress(number, len(asked), f"asking which entries of {task.path} may go")
+                if asking.held is not None and not asking.held.is_valid:
+                    # Another process may be paying for the same by now.
+                    raise ConsolidationRunning(task.head.space_id, "")
+                asking.wanted += await self._ask(self._till, task, question, asking)
+                asking.answered = True
+        except LLMFailed as failure:
+            asking.trouble = LlmFailed(f"The model gave no answer: {failure.detail}")
+        except Situation as situation:
+            asking.job.check_cancelled()
+            asking.trouble = situation
+        finally:
+            if asking.calls:
+                self._till.ended(well=asking.answered)
+
+    async def _ask(self, till: Till, task: _Task, question: Question, asking: _Asking) -> list[Key]:
+        messages: list[Message] = list(question.messages)
+        asking.prompt = asking.prompt or prompt_sha256(messages)
+        for _ in range(_ATTEMPTS):
+            completion = await asking.job.unless_cancelled(
+                till.ask(
+                    asking.job,
+                    task.head.space_id,
+                    asking.actor,
+                    messages,
+                    schema=question.schema,
+                    max_tokens=question.reserve,
+                    charged=asking.charge,
+                )
+            )
+            if completion.finish is Finish.REFUSED:
+                raise LlmFailed(f"The model refused to look at '{task.path}'.")
+            found = await asyncio.to_thread(chosen, question, completion.text)
+            if found is not None:
+                if completion.attempts:
+                    await asking.job.keep_answer(prompt_sha256(messages), completion.text)
+                return found
+            messages += [prompts.answered(completion.text, nfkc=till.nfkc), complaint()]
+        raise LlmFailed(f"The model did not say which entries of '{task.path}' may go.")
+
+    async def _commit(self, task: _Task, request: BankCompact, asking: _Asking) -> BankCompacted:
+        async def make(head: Head, rules: str) -> tuple[Draft | None, tuple[_Task, Plan | None]]:
+            if not head.owns(task.head.incarnation):
+                raise SpaceNotFound(head.space_id)
+            # Others may have edited the file meanwhile: what is left of the wanted entries goes, as far as it has to.
+            present = _task(head, rules, request, goal=task.goal)
+            plan = await asyncio.to_thread(
+                compacted, present.path, present.snapshot, present.goal, self._now().date(), asking.wanted
+            )
+            return self._draft(present, rules, plan, asking), (present, plan)
+
+        opened, (present, plan) = await self._writer.change(task.head.space_id, make)
+        return self._report(present, plan, asking, version=opened.head.version)
+
+    def _draft(self, task: _Task, rules: str, plan: Plan | None, asking: _Asking) -> Draft | None:
+        if plan is None:
+            return None
+        used = self._till.use(asking.usage, asking.calls, asking.prompt) if self._till and asking.prompt else None
+        flagged = task.head.edited.get(task.path, ())
+        return Draft(
+            kind=CommitKind.COMPACTION,
+            actor=asking.actor,
+            job_id=asking.job.id,
+            batch=0,
+            rules=rules,
+            files=plan.files,
+            provenance=plan.provenance,
+            edits=[Edit.model_validate(edit, from_attributes=True) for edit in plan.edits],
+            synthesis=None,
+            model=used,
+            edited=dict.fromkeys(plan.files, flagged),
+        )
+
+    def _report(self, task: _Task, plan: Plan | None, asking: _Asking, *, version: int) -> BankCompacted:
+        size = _size(task, plan)
+        trouble = asking.trouble
+        if plan is None:
+            told = _told(task, "unchanged", self._why_unchanged(task))
+        else:
+            over = "" if size <= task.goal else f" It still has {size - task.goal} bytes more than it should."
+            message = f"{len(plan.edits)} entries rest in the archive now, word for word; bank_revert undoes it.{over}"
+            told = _told(task, "moved", message)
+        message = told.message if trouble is None else f"{trouble.detail} {told.message}"
+        before = {task.path: task.snapshot.files[task.path]}
+        after = before if plan is None else {task.path: plan.files[task.path]}
+        return told.model_copy(
+            update={
+                "status": "ok" if trouble is None else "partial",
+                "code": "" if trouble is None else trouble.code(),
+                "entries_moved": 0 if plan is None else len(plan.edits),
+                "archives": [] if plan is None else sorted(plan.files.keys() - {task.path}),
+                "size_after": size,
+                "diff": "".join(one.diff for one in differences(before, after)),
+                "version": version,
+                "job_id": asking.job.id,
+                "llm_calls": asking.calls,
+                "llm_prompt_tokens": asking.usage.prompt,
+                "llm_completion_tokens": asking.usage.completion,
+                "llm_usage_estimated": asking.usage.estimated,
+                "llm_cost": round(asking.cost, 6),
+                "message": message,
+            }
+        )
+
+    def _why_unchanged(self, task: _Task) -> str:
+        if self._till is None and not task.is_journal:
+            return "Nothing in it is struck or done, and without a model nobody can say what else it can do without."
+        return "Nothing in it can go."
+
+
+def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Task:
+    file = head.files.get(request.filename)
+    if file is None:
+        raise FileNotFound(head.space_id, request.filename)
+    snapshot = snapshot_of(head, rules)
+    rule = snapshot.layout.rule_of(request.filename)
+    reason = ""
+    if file.raw is not None:
+        reason = "it is no text"
+    elif rule is not None and rule.protected:
+        reason = "its rules say that it hardly ever changes, or it is an archive itself"
+    if reason:
+        raise InvalidInput(
+            f"Nothing can leave '{request.filename}': {reason}.", faults=[FieldFault("filename", reason)]
+        )
+    limit = (rule.limit if rule is not None else None) or int(file.bytes * _GOAL)
+    return _Task(head, snapshot, request.filename, rule, goal or request.target_bytes or limit)
+
+
+def _size(task: _Task, plan: Plan | None) -> int:
+    """How long the file is after the plan."""
+    return task.size if plan is None else len(plan.files[task.path].encode())
+
+
+def _accepted(task: _Task, job: Job) -> BankCompacted:
+    message = f"The work goes on: job_get, on REST GET …/jobs/{job.id}, tells how far it is."
+    return _told(task, "accepted", message).model_copy(update={"status": "accepted", "job_id": job.id})
+
+
+def _told(task: _Task, action: str, message: str) -> BankCompacted:
+    return BankCompacted(
+        space_id=task.head.space_id,
+        filename=task.path,
+        action=action,
+        size_before=task.size,
+        size_after=task.size,
+        target_bytes=task.goal,
+        version=task.head.version,
+        message=message,
+    )

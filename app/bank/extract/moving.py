@@ -1,0 +1,199 @@
+"""Items moved out of a file into the archive of their month: word for word, with the notes they rest on."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from app.bank.document.blocks import ITEM, MARKER, Block, digest, split_body, without, would_absorb
+from app.bank.document.bullets import Bullet, anatomy, day_of
+from app.bank.document.edits import AppliedEdit, EditRefused, add_section, append, new_file
+from app.bank.document.layout import ARCHIVE, title_from
+from app.bank.document.markdown import Document, parse
+from app.bank.document.provenance import Sources, blocks_of
+from app.bank.extract.pages import Filed
+
+Provenance = Mapping[str, Sources]
+Key = tuple[tuple[str, ...], str]
+"""Titles down to a section, and the digest of a block there."""
+
+_LONGEST_STEM: Final = 48
+_BOX: Final = re.compile(r"\[[ xX]\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class Movable:
+    """A list item that may leave its file."""
+
+    section: int
+    at: int
+    block: Block
+    day: str
+    """The day it was written."""
+    path: tuple[str, ...]
+    """Titles down to its section."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands: the section, and the block of it."""
+        return self.section, self.at
+
+    @property
+    def age(self) -> tuple[str, int, int]:
+        """What the oldest has the least of."""
+        return self.day, *self.place
+
+    @property
+    def bytes(self) -> int:
+        """How long it is."""
+        return len(self.block.raw.encode())
+
+    @property
+    def key(self) -> Key:
+        """What finds it again, or one that is equal to it, while others edit the file."""
+        return self.path, digest(self.block.raw)
+
+    @property
+    def is_task(self) -> bool:
+        """Has it a box to tick?"""
+        return bool(_BOX.match(" ".join(MARKER.sub("", self.block.raw, count=1).split())))
+
+    @property
+    def bullet(self) -> Bullet:
+        """What it says."""
+        return anatomy(self.block.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A bank after items have moved."""
+
+    files: dict[str, str]
+    """All of them."""
+    provenance: dict[str, dict[str, Sequence[str]]]
+    edits: list[AppliedEdit]
+
+
+class Mover:
+    """Moves items out of one file."""
+
+    def __init__(
+        self,
+        path: str,
+        files: Mapping[str, str],
+        provenance: Provenance,
+        refs: Mapping[str, Filed],
+        *,
+        undated: str = "",
+    ) -> None:
+        """`undated`: the day of an item that tells none, and has no notes that do; without one it stays."""
+        self._path = path
+        self._files = files
+        self._provenance = provenance
+        self._refs = refs
+        self._undated = undated
+        self._document = parse(files[path])
+        self._blocks = [
+            split_body(section.body, 0 if number else self._document.front)
+            for number, section in enumerate(self._document.sections)
+        ]
+
+    def items(self) -> Iterator[Movable]:
+        """What may leave the file, in its order."""
+        for section, blocks in enumerate(self._blocks):
+            path = self._document.path(section)
+            for at, block in enumerate(blocks):
+                if _stands_alone(block) and (day := self._day(block)):
+                    yield Movable(section, at, block, day, path)
+
+    def _day(self, block: Block) -> str:
+        """The day an item begins with, or that of its newest note."""
+        if day := anatomy(block.raw).day:
+            return day if as_date(day) else ""
+        ids = self._provenance.get(self._path, {}).get(digest(block.raw), ())
+        return max((day_of(self._refs[one].ts) for one in ids if one in self._refs), default=self._undated)
+
+    def move(self, chosen: Sequence[Movable]) -> Moved | None:
+        """The bank without these in their file; None when they cannot go, or not safely."""
+        try:
+            return self._move(chosen)
+        except EditRefused:
+            return None
+
+    def _move(self, chosen: Sequence[Movable]) -> Moved | None:
+        files = dict(self._files)
+        provenance = {path: dict(blocks) for path, blocks in self._provenance.items()}
+        files[self._path] = self._without({item.place for item in chosen})
+        edits: list[AppliedEdit] = []
+        groups: dict[tuple[str, int], list[Movable]] = {}
+        for item in sorted(chosen, key=lambda item: item.age):
+            groups.setdefault((archive_path(self._path, item.day), item.section), []).append(item)
+        for (target, section), items in sorted(groups.items()):
+            document = (
+                parse(files[target]) if target in files else new_file(f"{title_from(self._path)} {items[0].day[:7]}")
+            )
+            titles = self._document.path(section)
+            # What stands under the title of the file itself goes under that of the archive.
+            title = "" if section == self._document.title_section() or not titles else titles[-1]
+            _put(document, title, "".join(_plain_lines(item.block.raw) for item in items))
+            files[target] = document.render()
+            for item in items:
+                name = digest(item.block.raw)
+                ids = provenance.get(self._path, {}).get(name, ())
+                known = provenance.setdefault(target, {})
+                known[name] = sorted({*known.get(name, ()), *ids})
+                edits.append(AppliedEdit("archive", target, titles, item.block.raw.rstrip("\r\n"), tuple(sorted(ids))))
+        left = {placed.digest for placed in blocks_of(files[self._path])}
+        provenance[self._path] = {n: ids for n, ids in provenance.get(self._path, {}).items() if n in left}
+        kept = {path: {n: ids for n, ids in blocks.items() if ids} for path, blocks in provenance.items()}
+        after = Moved(files, {path: blocks for path, blocks in kept.items() if blocks}, edits)
+        return after if self._is_whole(after, {self._path, *(target for target, _ in groups)}) else None
+
+    def _without(self, places: set[tuple[int, int]]) -> str:
+        gone: dict[int, set[int]] = {}
+        for section, at in places:
+            gone.setdefault(section, set()).add(at)
+        parts = []
+        for section, blocks in enumerate(self._blocks):
+            kept = without(blocks, gone.get(section, ()))
+            parts.append(self._document.sections[section].heading + "".join(block.raw for block in kept))
+        return "".join(parts)
+
+    def _is_whole(self, after: Moved, touched: Collection[str]) -> bool:
+        """Is every block still there as often as before, and the structure of the file what it was?"""
+        before = Counter(placed.digest for path in touched for placed in blocks_of(self._files.get(path, "")))
+        now = Counter(placed.digest for path in touched for placed in blocks_of(after.files[path]))
+        return before == now and parse(after.files[self._path]).outline() == self._document.outline()
+
+
+def archive_path(path: str, day: str) -> str:
+    """Where what a file said on that day is put: `archive/progress-2026-03.md`."""
+    stem = re.sub(r"\.md\Z", "", path.replace("/", "-"), flags=re.IGNORECASE)
+    return f"{ARCHIVE}{stem[:_LONGEST_STEM]}-{day[:7]}.md"
+
+
+def _stands_alone(block: Block) -> bool:
+    """Is it an item that is the same wherever it stands?"""
+    return block.kind == ITEM and not would_absorb(block) and not parse(block.raw).is_open
+
+
+def as_date(day: str) -> date | None:
+    """The day, if there is one of that name."""
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        return None
+
+
+def _put(document: Document, title: str, text: str) -> None:
+    if title:
+        add_section(document, 0, title, text)
+    else:
+        append(document, document.title_section(), text)
+
+
+def _plain_lines(raw: str) -> str:
+    text = raw.replace("\r\n", "\n").replace("\r", "\n")
+    return text if text.endswith("\n") else text + "\n"
