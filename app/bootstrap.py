@@ -189,17 +189,20 @@ def build_services(store: ObjectStore, clock: Clock, settings: Settings, llm: LL
     ledger = Ledger(store, Limits(calls=settings.llm_daily_calls, cost=settings.llm_daily_cost))
     turns = Turns(jobs, leases)
     till = None if llm is None else _till(llm, ledger, settings)
+    compaction = Compaction(
+        spaces, BankWriter(spaces, bank_store), turns, till, store.now, over=settings.consolidation_compact_over
+    )
     runs = Runs(
         spaces,
         consolidation,
         view,
         turns,
+        compaction,
         clock,
         dialogue=None if till is None else Dialogue(till, policy),
         batch_size=settings.consolidation_batch_size,
         extract=settings.consolidation_on_uncovered is Uncovered.EXTRACT,
     )
-    compaction = Compaction(spaces, BankWriter(spaces, bank_store), turns, till, store.now)
     bank = BankService(store, spaces, consolidation, runs, compaction, view, runner, wait=settings.consolidation_wait)
     return Services(
         tokens=tokens,

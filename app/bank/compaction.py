@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from app.bank.consolidation import snapshot_of
 from app.bank.document.edits import Plan
 from app.bank.document.layout import FileRule
+from app.bank.document.rules import compile_rules
 from app.bank.errors import ConsolidationRunning, FileNotFound, LlmFailed
 from app.bank.extract.compacting import compacted, offered
 from app.bank.extract.moving import Key
@@ -68,7 +70,10 @@ class _Asking:
     job: JobHandle
     actor: str
     held: Held | None
+    charged: Callable[[Charge], None] | None = None
+    """Is told of every charge too."""
     wanted: list[Key] = field(default_factory=list)
+    """The entries that it can do without, the one needed least first."""
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     cost: float = 0.0
@@ -84,6 +89,8 @@ class _Asking:
         self.calls += charge.calls
         self.cost += charge.cost
         self.job.charge(charge.entry())
+        if self.charged is not None:
+            self.charged(charge)
 
 
 class Compaction:
@@ -96,12 +103,16 @@ class Compaction:
         turns: Turns,
         till: Till | None,
         now: Callable[[], datetime],
+        *,
+        over: float,
     ) -> None:
+        """`over`: how many times as long as the rules allow a file gets before it is tended; 0: none ever is."""
         self._spaces = spaces
         self._writer = writer
         self._turns = turns
         self._till = till
         self._now = now
+        self._over = over
 
     async def compact(
         self, space_id: str, request: BankCompact, *, actor: str, progress: Progress, seconds: float
@@ -116,7 +127,7 @@ class Compaction:
             BankBusy: others were faster each time.
         """
         opened = await self._spaces.open(space_id)
-        task = _task(opened.head, await self._spaces.rules_of(opened), request)
+        task = await asyncio.to_thread(_task, opened.head, await self._spaces.rules_of(opened), request)
         if task.size <= task.goal:
             return _told(task, "unchanged", f"It has no more than {task.goal} bytes.")
         if request.dry_run:
@@ -132,6 +143,34 @@ class Compaction:
             return _accepted(task, job)
         result = await job.result(seconds=seconds, progress=progress)
         return _accepted(task, job) if result is None else BankCompacted.model_validate(result)
+
+    async def tend(
+        self,
+        space_id: str,
+        paths: AbstractSet[str],
+        *,
+        job: JobHandle,
+        actor: str,
+        held: Held | None,
+        charged: Callable[[Charge], None],
+    ) -> None:
+        """Bring those of the files to their limits that are much longer than the rules allow; part of another job.
+
+        Raises:
+            Situation: the model, or the store, failed.
+        """
+        opened = await self._spaces.open(space_id)
+        rules = await self._spaces.rules_of(opened)
+        layout = compile_rules(rules)
+        for path in sorted(paths & opened.head.files.keys()):
+            rule = layout.rule_of(path)
+            if rule is None or not rule.limit or rule.protected or rule.append_only:
+                continue
+            if not self._over or opened.head.files[path].bytes <= rule.limit * self._over:
+                continue
+            request = BankCompact(filename=path)
+            done = await self._work(_task(opened.head, rules, request), request, _Asking(job, actor, held, charged))
+            job.event("compacted", {"file": path, "action": done.action, "entries": done.entries_moved})
 
     def _planned(self, task: _Task) -> BankCompacted:
         """What it would take. The model is not asked."""

@@ -22,6 +22,7 @@ from app.bank.model.proposals import EXTRACTIVE, Proposal, Refusal
 from app.bank.model.validation import carry_out, finish
 from app.bank.models import CommitKind, ConsumedNote, Edit, ModelUse, Refused
 from app.bank.store import BankStore, Draft, Guard, unguarded
+from app.bank.till import Charge
 from app.llm.client import Usage
 from app.notes.models import Note
 from app.notes.service import NoteService
@@ -62,6 +63,12 @@ class Tally:
     """Notes whose objects somebody has removed meanwhile."""
     head: Head | None = None
     """The bank after the latest commit."""
+
+    def charge(self, charge: Charge) -> None:
+        """Add what a question to the model took."""
+        self.usage += charge.usage
+        self.calls += charge.calls
+        self.cost += charge.cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -391,7 +391,7 @@ async def revert(space_id: SpaceID, request: BankRevert, banks: Banks, caller: C
     permission=Permission.ADMIN,
     effect=Effect.REWRITES,
     core=False,
-    example={"space_id": "project-alpha", "filename": "decisions.md", "dry_run": True},
+    example={"space_id": "project-alpha", "filename": "decisions.md", "target_bytes": 8000, "dry_run": True},
     errors=(
         *_CHANGES,
         FileNotFound,
@@ -416,7 +416,8 @@ async def compact(
     """Bring a file that has grown too long to its length: what it can do without moves to `archive/`, word for word.
 
     What is struck or done goes first. Of the rest the language model names what is needed least; open tasks stay. An
-    append-only file gives up its oldest entries without being asked about. It is a version like any other.
+    append-only file gives up its oldest entries without being asked about. The archive says what was so on its day:
+    no later note strikes anything there. It is a version like any other, which `bank_revert` undoes.
     """
     done = await banks.compact(space_id, request, caller=caller, progress=progress)
     _point_to_job(response, done)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from app.bank.batches import SHOWN, Batches, Run
+from app.bank.compaction import Compaction
 from app.bank.consolidation import Consolidation, Selection, Tally, batches, waits
 from app.bank.dialogue import Dialogue
 from app.bank.errors import BudgetSpent, ConsolidationRunning, LlmFailed
@@ -47,6 +48,7 @@ class Runs:
         consolidation: Consolidation,
         view: View,
         turns: Turns,
+        compaction: Compaction,
         clock: Clock,
         *,
         dialogue: Dialogue | None,
@@ -57,6 +59,7 @@ class Runs:
         self._consolidation = consolidation
         self._view = view
         self._turns = turns
+        self._compaction = compaction
         self._clock = clock
         self._dialogue = dialogue
         self._batch_size = batch_size
@@ -211,10 +214,29 @@ class Runs:
                 self._dialogue.till.ended(well=run.answered > 0)
         if run.asked and not run.answered and not run.faults and run.failure is None:
             run.lose(number, "llm_unusable", run.detail)
+        await self._tend(run, held)
         await self._view.roll_forward_or_log(space_id)
         job.progress(run.tally.processed, total, "done")
         head = await self._head_after(run)
         return self._outcome(run, head, matching, planned, self._clock.monotonic() - started)
+
+    async def _tend(self, run: Run, held: Held | None) -> None:
+        """Bring files that have grown far too long to their limits. The notes are filed, whatever becomes of it."""
+        if not run.answered or not run.asking or run.failure or run.lost:
+            return
+        try:
+            await self._compaction.tend(
+                run.space_id,
+                run.tally.created | run.tally.updated,
+                job=run.job,
+                actor=run.actor,
+                held=held,
+                charged=run.tally.charge,
+            )
+        except Situation as situation:
+            log.info("not_compacted", space_id=run.space_id, job_id=run.job.id, code=situation.code())
+        except Exception:
+            log.exception("compaction_failed", space_id=run.space_id, job_id=run.job.id)
 
     async def _leave_nothing(self, space_id: str) -> None:
         if self._dialogue is not None and await self._spaces.find(space_id) is None:

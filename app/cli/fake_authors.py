@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from functools import wraps
+from typing import Final, Protocol
 
 from app.cli.fake_choosing import choice
 from app.cli.fake_filing import LITERAL, Filing, Json, Understanding, an_op, nothing
@@ -16,6 +17,13 @@ __all__ = ["AUTHORS", "Author", "Json"]
 Messages = Sequence[Mapping[str, str]]
 Author = Callable[[list[dict[str, str]], Json | None], str]
 """Writes the answer to a conversation; the second argument is the schema that was sent along, if any."""
+
+
+class Writing(Protocol):
+    """An author who can be told how to understand sentences."""
+
+    def __call__(self, messages: Messages, schema: Json | None, /, *, understood: Understanding = ...) -> str: ...
+
 
 _DROPPED: Final = 5
 """A lazy author forgets one note in so many."""
@@ -40,14 +48,25 @@ _NUMBER: Final = re.compile(r"\d+(?=\D*\Z)")
 _DATED: Final = re.compile(r"\A- (?:\[[ x]\] )?(?:~~)?\d{4}-\d\d-\d\d ")
 
 
+def _choosing(write: Writing) -> Writing:
+    """An author who names the oldest entries where a file has grown too long."""
+
+    @wraps(write)
+    def answer(messages: Messages, schema: Json | None, *, understood: Understanding = LITERAL) -> str:
+        chosen = choice(messages)
+        return write(messages, schema, understood=understood) if chosen is None else _dump(chosen)
+
+    return answer
+
+
+@_choosing
 def perfect(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """Files every note where it belongs, and sees what is new, done or said already."""
-    if (chosen := choice(messages)) is not None:
-        return _dump(chosen)
     reading = read(messages)
     return _dump(Filing(reading, understood).file(reading.wanted()))
 
 
+@_choosing
 def lazy(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """As perfect, but forgets one note in five; asked again, it forgets others."""
     reading = read(messages)
@@ -57,8 +76,8 @@ def lazy(messages: Messages, _schema: Json | None, *, understood: Understanding 
 
 def hostile(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """Does whatever a note tells it to; the other notes are filed well. Of entries it names all, and some more."""
-    if (chosen := choice(messages)) is not None:
-        return _dump({"archive": [f"e{number}" for number in range(MOST_NAMED, 0, -1)], "delete": chosen["archive"]})
+    if choice(messages) is not None:
+        return _dump({"archive": [f"e{number}" for number in range(MOST_NAMED, 0, -1)], "delete": "everything"})
     reading = read(messages)
     bad = [note for note in reading.wanted() if orders_in(note)]
     answer = Filing(reading, understood).file([note for note in reading.wanted() if note not in bad])
@@ -68,6 +87,7 @@ def hostile(messages: Messages, _schema: Json | None, *, understood: Understandi
     return _dump(answer)
 
 
+@_choosing
 def lying(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """As perfect, but changes a number in one operation of three; asked again, it lies again."""
     reading = read(messages)
@@ -78,6 +98,7 @@ def lying(messages: Messages, _schema: Json | None, *, understood: Understanding
     return _dump(answer)
 
 
+@_choosing
 def lossy(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """As perfect, but rewrites every longer section with half of its entries, to save room."""
     reading = read(messages)
@@ -91,6 +112,7 @@ def lossy(messages: Messages, _schema: Json | None, *, understood: Understanding
     return _dump(answer)
 
 
+@_choosing
 def lossy_prose(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """As perfect, but where it adds to a section it writes it anew, without the entries that hold no name or number."""
     reading = read(messages)
@@ -107,6 +129,7 @@ def lossy_prose(messages: Messages, _schema: Json | None, *, understood: Underst
     return _dump(answer)
 
 
+@_choosing
 def inventing(messages: Messages, _schema: Json | None, *, understood: Understanding = LITERAL) -> str:
     """As perfect, but adds something that nobody said to one operation of three, and to the synthesis."""
     reading = read(messages)

@@ -207,6 +207,9 @@ class Settings(BaseSettings):
     (filed word for word) or leave (it waits)."""
     consolidation_extra_files: Annotated[ExtraFiles, BeforeValidator(_lower)] = ExtraFiles.REFUSE
     """Whether the model may create files that the rules do not name: refuse or allow."""
+    consolidation_compact_over: float = Field(default=0, ge=0, le=1000, allow_inf_nan=False)
+    """How many times as long as the rules allow a file may get, say 1.5, before the model that files notes there names
+    what it can do without, which moves to archive/; 0: never unasked. No later note strikes what rests there."""
 
     mcp_tools: Annotated[ToolSet, BeforeValidator(_lower)] = ToolSet.CORE
     """Which operations are MCP tools: core (the 26) or full."""

@@ -151,7 +151,7 @@ def test_a_view_belongs_to_an_operation() -> None:
 
 
 def test_what_a_job_carries_out_can_fail_as_the_operation_says() -> None:
-    assert {name for name, one in OPERATIONS.items() if one.failures} == {"bank_consolidate"}
+    assert {name for name, one in OPERATIONS.items() if one.failures} == {"bank_consolidate", "bank_compact"}
     failures = OPERATIONS["bank_consolidate"].failures
     assert (failures["llm_failed"], failures["store_unavailable"], failures["bank_busy"]) == (502, 503, 409)
     assert {name for name, one in OPERATIONS.items() if one.is_stream} == {"job_events"}

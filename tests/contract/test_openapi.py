@@ -17,7 +17,7 @@ from tests.contract.walk import document, serving
 
 ROOT: Final = Path(__file__).parents[2]
 EXPORTED: Final = ("openapi.json", "mcp-tools.json", "OPERATIONS.md")
-OTHERWISE: Final = {"bank_consolidate": ("202",), "job_events": ("204",)}
+OTHERWISE: Final = {"bank_consolidate": ("202",), "bank_compact": ("202",), "job_events": ("204",)}
 """Operations that can succeed in a second way: the work goes on, or there is nothing more to tell."""
 METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
 DECLARED: Final = {one.name: one for noun in CATALOGUE for one in noun.declared}

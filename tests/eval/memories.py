@@ -27,6 +27,14 @@ What is done, what is broken and what is left.
 """
 
 
+NARROW = (
+    JOURNALS.replace("The current state.", "The current state. At most 3 KB.")
+    .replace("rewrite a decision.", "rewrite a decision. At most 1 KB.")
+    .replace("what is left.", "what is left. At most 1 KB.")
+)
+"""The same with files that are soon full."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Rules, and what somebody who reads them would say of them."""

@@ -86,13 +86,16 @@ class Played:
         return self.banks[-1]
 
 
-async def play(story: Story, memory: Memory, author: Author | None, *, batch: int = 24) -> Played:
-    """Live through a project with one author."""
+async def play(
+    story: Story, memory: Memory, author: Author | None, *, batch: int = 24, compact_over: float = 0
+) -> Played:
+    """Live through a project with one author; `compact_over` as in the settings."""
     clock = FrozenClock(START)
     store = MemoryStore(clock)
     played = Played(memory)
     llm = None if author is None else ScriptedLLM(written_by(author, played), clock=clock)
-    services = build_services(store, clock, Settings.for_tests(consolidation_batch_size=batch), llm)
+    settings = Settings.for_tests(consolidation_batch_size=batch, consolidation_compact_over=compact_over)
+    services = build_services(store, clock, settings, llm)
     async with AsyncExitStack() as opened:
         await opened.enter_async_context(services.runner.opened())
         if llm is not None:
@@ -153,7 +156,7 @@ async def _looked_back(services: Services, store: ObjectStore, played: Played) -
         commit = await HistoryStore(store).read(key)
         assert commit is not None
         for edit in commit.edits:
-            if edit.filed_by == EXTRACTIVE:
+            if edit.filed_by == EXTRACTIVE and edit.op != "archive":
                 played.extracted.update(edit.sources)
         key = commit.parent
 
@@ -165,7 +168,7 @@ def written_by(author: Author, played: Played) -> Any:
         said = [{"role": message.role.value, "content": message.content} for message in messages]
         text = author(said, None if schema is None else dict(schema))
         try:
-            ops = json.loads(text)["ops"]
+            ops = json.loads(text).get("ops", ())
         except ValueError:
             return text
         notes = {note.handle: note.text for note in read(said).notes}

@@ -1,7 +1,9 @@
 """What the service promises of a bank, whatever the model does; and that the figures would show a broken promise."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,7 @@ from app.llm.scripted import ScriptedLLM
 from app.storage.memory import MemoryStore
 from tests.builders import ADMIN, a_caller, a_note, a_space, silent
 from tests.eval import playing
-from tests.eval.memories import JOURNALS, MEMORIES, Memory
+from tests.eval.memories import JOURNALS, MEMORIES, NARROW, Memory
 from tests.eval.metrics import alive, measure
 from tests.eval.playing import AUTHORS, Bank, Played, objects, play, trespasses
 from tests.eval.story import START, Story, a_story
@@ -53,6 +55,28 @@ async def test_with_a_good_model_the_bank_says_what_is_so(memory: Memory, seed: 
     assert found.provenance >= 0.98
     assert found.false_not_kept <= 0.05
     assert found.growth <= 1.7
+
+
+async def test_a_file_that_is_full_goes_on_being_kept_by_the_model() -> None:
+    story = a_project(1)
+    narrow = replace(MEMORIES[0], rules=NARROW)
+    played = await play(story, narrow, AUTHORS["perfect"])
+    found = measure(story, played)
+    assert len(played.bank.files["activeContext.md"]) > 1.5 * 3072, "more is so than there is room for"
+    assert (played.refused, played.repairs) == (Counter(), 0)
+    assert (found.lost, found.current, found.tasks, found.traced) == (0, 1, 1, 1)
+    assert found.extracted <= 0.05
+
+
+@pytest.mark.parametrize("author", ["perfect", "hostile", "lying"])
+async def test_a_model_that_keeps_files_short_loses_and_invents_nothing_by_it(author: str) -> None:
+    story = a_project(1)
+    narrow = replace(MEMORIES[0], rules=NARROW)
+    played = await play(story, narrow, AUTHORS[author], compact_over=1.5)
+    found = measure(story, played)
+    assert len(played.bank.files["activeContext.md"]) <= 1.5 * 3072
+    assert (found.lost, found.invented, found.unsafe, found.current, found.traced) == (0, 0, 0, 1, 1)
+    assert played.trespasses == []
 
 
 async def test_without_a_model_the_latest_values_are_live_and_each_note_is_where_the_rules_say() -> None:

@@ -174,12 +174,8 @@ class _Carrier:
 
     def _within_limits(self, sheet: Sheet, done: Changed) -> None:
         policy, now = self._policy, done.bytes
-        most = min(policy.file_bytes, sheet.limit or policy.file_bytes)
-        if now > most and now > sheet.bytes:
-            raise EditRefused(
-                "too_large",
-                f"'{sheet.path}' would have {now} bytes, and may have {most}: replace a section by a shorter text.",
-            )
+        if now > policy.file_bytes and now > sheet.bytes:
+            raise EditRefused("too_large", f"'{sheet.path}' would be over {policy.file_bytes} bytes.")
         if now > sheet.bytes and self._bytes + now - sheet.bytes > policy.bank_bytes:
             raise EditRefused("too_large", f"The bank would be over {policy.bank_bytes} bytes.")
         for section in (sheet.document.sections[at] for at in done.now):

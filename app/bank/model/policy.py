@@ -24,7 +24,8 @@ class Policy:
     section_bytes: int = 256_000
     """Bytes of the own body of one section."""
     file_bytes: int = 1_000_000
-    """Bytes of one file; the rules may ask for less."""
+    """Bytes of one file. What the rules ask for is kept by moving entries to the archive: an edit that is refused would
+    be followed by the note word for word, which is longer."""
     bank_bytes: int = 16_000_000
     """Bytes of all files."""
 

@@ -53,10 +53,6 @@ class Sheet:
     def protected(self) -> bool:
         return self.rule is not None and self.rule.protected
 
-    @property
-    def limit(self) -> int | None:
-        return None if self.rule is None else self.rule.limit
-
     def rest(self, name: str, raw: str, sources: Collection[str], said: Collection[str]) -> None:
         """Let a block rest on notes too, and give the content of some."""
         self.sources[name] = self.sources.get(name, frozenset()).union(sources)

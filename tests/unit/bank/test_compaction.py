@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -35,6 +35,8 @@ Decisions, append-only.
 
 ## charter.md
 The foundation of the project, rarely modified.
+
+- observation -> activeContext.md
 """
 PATH = "activeContext.md"
 LINES = [f"- 2026-01-{day:02d} Fact number {day} holds here.\n" for day in range(1, 16)]
@@ -440,3 +442,72 @@ async def test_nothing_is_left_under_the_name_of_a_space_that_was_deleted_meanwh
     await services.runner.idle()
     left = [one.key async for page in store.inner.list("alpha/") for one in page.objects]
     assert [key for key in left if not key.endswith(("_bank.json", "_lease.json"))] == []
+
+
+class TestUnasked:
+    """What a run does at its end with a file that has grown far too long."""
+
+    OVER: Final[dict[str, Any]] = {"consolidation_compact_over": 1.5}
+    LONG = HEAD + "".join(f"- 2026-01-{day:02d} Fact number {day} holds here, as it did.\n" for day in range(1, 11))
+
+    async def run(self, services: Services, content: str = LONG) -> Any:
+        """Consolidate one note into a file of this content."""
+        await written(services, content)
+        await a_note(services, "The present value of one more thing is 4711.", category="observation")
+        return await services.bank.consolidate("alpha", Consolidate(), caller=ADMIN, progress=silent)
+
+    @staticmethod
+    def perfect(messages: Sequence[Message], schema: Any) -> str:
+        return AUTHORS["perfect"](turns(messages), dict(schema or {}))
+
+    async def test_it_is_brought_to_its_limit_and_both_is_paid_and_told(self, serve: Serve) -> None:
+        services = serve(self.perfect, **self.OVER)
+
+        done = await self.run(services)
+
+        after = await files(services)
+        assert len(after[PATH].encode()) <= 307
+        assert "4711" in after[PATH], "what is new stays"
+        assert (done.status, done.notes_processed, done.llm_calls, done.version) == ("ok", 1, 2, 3)
+        assert done.llm_cost == pytest.approx((done.llm_prompt_tokens + 2 * done.llm_completion_tokens) / 1e6, abs=1e-6)
+        assert await spent(services) == 2
+        job = await services.jobs.get(done.job_id)
+        assert job.calls_total == 2
+
+    @pytest.mark.parametrize(
+        ("content", "more"),
+        [(HEAD + "".join(LINES[:7]), OVER), (LONG, {})],
+        ids=["hardly too long", "never unless the settings say so"],
+    )
+    async def test_else_nobody_is_asked(self, serve: Serve, content: str, more: dict[str, Any]) -> None:
+        services = serve(self.perfect, **more)
+
+        done = await self.run(services, content)
+
+        assert (done.llm_calls, done.version) == (1, 2)
+        after = await files(services)
+        assert all(line in after[PATH] for line in content.splitlines())
+
+    @pytest.mark.parametrize(
+        "failure",
+        ["nonsense", LLMFailed(FailureKind.UNREACHABLE, "gone", attempts=1)],
+        ids=["of no use", "unreachable"],
+    )
+    async def test_the_notes_are_filed_whatever_becomes_of_it(self, serve: Serve, failure: str | LLMFailed) -> None:
+        services = serve([self.perfect, failure, failure], **self.OVER)
+
+        done = await self.run(services)
+
+        assert (done.status, done.notes_processed, done.version) == ("ok", 1, 2)
+        assert done.llm_calls == await spent(services) > 1
+        assert len((await files(services))[PATH]) > len(self.LONG)
+
+    async def test_without_a_model_a_run_moves_nothing_that_holds(
+        self, store: FaultyStore, clock: FrozenClock, settings: Settings
+    ) -> None:
+        services = build_services(store, clock, settings)
+
+        done = await self.run(services)
+
+        assert done.version == 2
+        assert len((await files(services))[PATH]) > len(self.LONG)

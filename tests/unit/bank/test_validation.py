@@ -487,12 +487,13 @@ def test_an_operation_beyond_a_limit_is_refused_and_undone() -> None:
     assert carried(SNAPSHOT, [POSTGRES], op, policy=Policy(file_bytes=size_of(ACTIVE) + 60)).plan.filed
 
 
-def test_the_limit_that_the_rules_give_a_file_holds() -> None:
-    note = a_note("progress on `a1` " + "very slowly " * 200, category="progress")
+def test_the_limit_of_the_rules_refuses_no_edit_since_the_note_itself_would_be_longer() -> None:
+    rule = SNAPSHOT.layout.rule_of("progress.md")
+    assert rule is not None
+    assert rule.limit is not None
+    note = a_note("progress on `a1` " + "very slowly " * (rule.limit // 6), category="progress")
     verdict = carried(SNAPSHOT, [note], an_op("append", "progress.md", f"- {note.content}"))
-    assert code_of(verdict) == "too_large"
-    short = a_note("progress on `a1`", category="progress")
-    assert "progress.md" in carried(SNAPSHOT, [short], an_op("append", "progress.md", "- progress on `a1`")).plan.files
+    assert size_of(verdict.plan.files["progress.md"]) > 2 * rule.limit
 
 
 def test_a_duplicate_is_skipped_when_the_named_note_keeps_it() -> None:
