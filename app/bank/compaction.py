@@ -3,23 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from app.bank.choice import Choice
 from app.bank.consolidation import snapshot_of
 from app.bank.document.edits import Plan
 from app.bank.document.layout import FileRule
 from app.bank.document.rules import compile_rules
-from app.bank.errors import ConsolidationRunning, FileNotFound, LlmFailed
+from app.bank.errors import FileNotFound
 from app.bank.extract.compacting import compacted, offered
-from app.bank.extract.moving import Key
 from app.bank.extract.snapshot import Snapshot
-from app.bank.model import prompt as prompts
-from app.bank.model.choosing import Question, chosen, complaint, questions
+from app.bank.model.choosing import Question, questions
 from app.bank.models import CommitKind, Edit
 from app.bank.store import Draft
-from app.bank.till import Charge, Till, prompt_sha256
+from app.bank.till import Charge, Till
 from app.bank.turns import Turns
 from app.bank.versions.difference import differences
 from app.bank.versions.revisions import BankCompact, BankCompacted
@@ -27,15 +26,13 @@ from app.bank.versions.writer import BankWriter
 from app.core.errors import FieldFault, InvalidInput, Situation
 from app.core.operation import Progress
 from app.jobs.service import Job, JobHandle
-from app.llm.client import Finish, LLMFailed, Message, Usage
+from app.llm.client import Usage
 from app.spaces.errors import SpaceNotFound
 from app.spaces.models import Head
 from app.spaces.service import SpaceService
 from app.storage.lease import Held
 
 KIND: Final = "compaction"
-_ATTEMPTS: Final = 2
-"""Times that a model is asked one question, until its answer can be read."""
 _GOAL: Final = 2 / 3
 """Share of a file that stays where neither the rules nor the caller say how long it may be."""
 
@@ -61,36 +58,6 @@ class _Task:
     def is_journal(self) -> bool:
         """Do its oldest entries go, whatever a model may think?"""
         return self.rule is not None and self.rule.append_only
-
-
-@dataclass(slots=True)
-class _Asking:
-    """What the model was asked about a file, and has answered."""
-
-    job: JobHandle
-    actor: str
-    held: Held | None
-    charged: Callable[[Charge], None] | None = None
-    """Is told of every charge too."""
-    wanted: list[Key] = field(default_factory=list)
-    """The entries that it can do without, the one needed least first."""
-    usage: Usage = field(default_factory=Usage)
-    calls: int = 0
-    cost: float = 0.0
-    prompt: str = ""
-    """Names the first conversation."""
-    answered: bool = False
-    trouble: Situation | None = None
-    """Why it was not asked to the end."""
-
-    def charge(self, charge: Charge) -> None:
-        """Add what a question took."""
-        self.usage += charge.usage
-        self.calls += charge.calls
-        self.cost += charge.cost
-        self.job.charge(charge.entry())
-        if self.charged is not None:
-            self.charged(charge)
 
 
 class Compaction:
@@ -134,7 +101,7 @@ class Compaction:
             return await asyncio.to_thread(self._planned, task)
 
         async def work(job: JobHandle, held: Held | None) -> dict[str, Any]:
-            done = await self._work(task, request, _Asking(job, actor, held))
+            done = await self._work(task, request, Choice(job, space_id, task.path, actor, held))
             return done.model_dump(mode="json")
 
         leased = self._till is not None and not task.is_journal
@@ -159,6 +126,8 @@ class Compaction:
         Raises:
             Situation: the model, or the store, failed.
         """
+        if not self._over:
+            return
         opened = await self._spaces.open(space_id)
         rules = await self._spaces.rules_of(opened)
         layout = compile_rules(rules)
@@ -166,10 +135,11 @@ class Compaction:
             rule = layout.rule_of(path)
             if rule is None or not rule.limit or rule.protected or rule.append_only:
                 continue
-            if not self._over or opened.head.files[path].bytes <= rule.limit * self._over:
+            if opened.head.files[path].bytes <= rule.limit * self._over:
                 continue
             request = BankCompact(filename=path)
-            done = await self._work(_task(opened.head, rules, request), request, _Asking(job, actor, held, charged))
+            task = await asyncio.to_thread(_task, opened.head, rules, request)
+            done = await self._work(task, request, Choice(job, space_id, path, actor, held, charged))
             job.event("compacted", {"file": path, "action": done.action, "entries": done.entries_moved})
 
     def _planned(self, task: _Task) -> BankCompacted:
@@ -205,15 +175,16 @@ class Compaction:
             nfkc=self._till.nfkc,
         )
 
-    async def _work(self, task: _Task, request: BankCompact, asking: _Asking) -> BankCompacted:
+    async def _work(self, task: _Task, request: BankCompact, choice: Choice) -> BankCompacted:
         try:
             free = await asyncio.to_thread(compacted, task.path, task.snapshot, task.goal, self._now().date())
             asked = await asyncio.to_thread(self._questions, task, free)
-            await self._choose(task, asked, asking)
-            if asking.trouble is not None and free is None and not asking.wanted:
-                raise asking.trouble
-            asking.job.check_cancelled()
-            return await self._commit(task, request, asking)
+            if self._till is not None and asked:
+                await choice.make(self._till, asked)
+            if choice.trouble is not None and free is None and not choice.wanted:
+                raise choice.trouble
+            choice.job.check_cancelled()
+            return await self._commit(task, request, choice)
         except Situation as situation:
             space_id = task.head.space_id
             if self._till is None or await self._spaces.find(space_id) is not None:
@@ -222,88 +193,41 @@ class Compaction:
             await self._till.forget(space_id)
             raise SpaceNotFound(space_id) from situation
 
-    async def _choose(self, task: _Task, asked: list[Question], asking: _Asking) -> None:
-        """Ask one question after the other, as long as the answers are of use."""
-        if self._till is None or not asked:
-            return
-        try:
-            for number, question in enumerate(asked):
-                asking.job.progress(number, len(asked), f"asking which entries of {task.path} may go")
-                if asking.held is not None and not asking.held.is_valid:
-                    # Another process may be paying for the same by now.
-                    raise ConsolidationRunning(task.head.space_id, "")
-                asking.wanted += await self._ask(self._till, task, question, asking)
-                asking.answered = True
-        except LLMFailed as failure:
-            asking.trouble = LlmFailed(f"The model gave no answer: {failure.detail}")
-        except Situation as situation:
-            asking.job.check_cancelled()
-            asking.trouble = situation
-        finally:
-            if asking.calls:
-                self._till.ended(well=asking.answered)
-
-    async def _ask(self, till: Till, task: _Task, question: Question, asking: _Asking) -> list[Key]:
-        messages: list[Message] = list(question.messages)
-        asking.prompt = asking.prompt or prompt_sha256(messages)
-        for _ in range(_ATTEMPTS):
-            completion = await asking.job.unless_cancelled(
-                till.ask(
-                    asking.job,
-                    task.head.space_id,
-                    asking.actor,
-                    messages,
-                    schema=question.schema,
-                    max_tokens=question.reserve,
-                    charged=asking.charge,
-                )
-            )
-            if completion.finish is Finish.REFUSED:
-                raise LlmFailed(f"The model refused to look at '{task.path}'.")
-            found = await asyncio.to_thread(chosen, question, completion.text)
-            if found is not None:
-                if completion.attempts:
-                    await asking.job.keep_answer(prompt_sha256(messages), completion.text)
-                return found
-            messages += [prompts.answered(completion.text, nfkc=till.nfkc), complaint()]
-        raise LlmFailed(f"The model did not say which entries of '{task.path}' may go.")
-
-    async def _commit(self, task: _Task, request: BankCompact, asking: _Asking) -> BankCompacted:
+    async def _commit(self, task: _Task, request: BankCompact, choice: Choice) -> BankCompacted:
         async def make(head: Head, rules: str) -> tuple[Draft | None, tuple[_Task, Plan | None]]:
             if not head.owns(task.head.incarnation):
                 raise SpaceNotFound(head.space_id)
             # Others may have edited the file meanwhile: what is left of the wanted entries goes, as far as it has to.
-            present = _task(head, rules, request, goal=task.goal)
+            present = await asyncio.to_thread(_task, head, rules, request, goal=task.goal)
             plan = await asyncio.to_thread(
-                compacted, present.path, present.snapshot, present.goal, self._now().date(), asking.wanted
+                compacted, present.path, present.snapshot, present.goal, self._now().date(), choice.wanted
             )
-            return self._draft(present, rules, plan, asking), (present, plan)
+            return self._draft(present, rules, plan, choice), (present, plan)
 
         opened, (present, plan) = await self._writer.change(task.head.space_id, make)
-        return self._report(present, plan, asking, version=opened.head.version)
+        return await asyncio.to_thread(self._report, present, plan, choice, version=opened.head.version)
 
-    def _draft(self, task: _Task, rules: str, plan: Plan | None, asking: _Asking) -> Draft | None:
+    def _draft(self, task: _Task, rules: str, plan: Plan | None, choice: Choice) -> Draft | None:
         if plan is None:
             return None
-        used = self._till.use(asking.usage, asking.calls, asking.prompt) if self._till and asking.prompt else None
         flagged = task.head.edited.get(task.path, ())
         return Draft(
             kind=CommitKind.COMPACTION,
-            actor=asking.actor,
-            job_id=asking.job.id,
+            actor=choice.actor,
+            job_id=choice.job.id,
             batch=0,
             rules=rules,
             files=plan.files,
             provenance=plan.provenance,
             edits=[Edit.model_validate(edit, from_attributes=True) for edit in plan.edits],
             synthesis=None,
-            model=used,
+            model=choice.use(self._till),
             edited=dict.fromkeys(plan.files, flagged),
         )
 
-    def _report(self, task: _Task, plan: Plan | None, asking: _Asking, *, version: int) -> BankCompacted:
+    def _report(self, task: _Task, plan: Plan | None, choice: Choice, *, version: int) -> BankCompacted:
         size = _size(task, plan)
-        trouble = asking.trouble
+        trouble = choice.trouble
         if plan is None:
             told = _told(task, "unchanged", self._why_unchanged(task))
         else:
@@ -322,12 +246,12 @@ class Compaction:
                 "size_after": size,
                 "diff": "".join(one.diff for one in differences(before, after)),
                 "version": version,
-                "job_id": asking.job.id,
-                "llm_calls": asking.calls,
-                "llm_prompt_tokens": asking.usage.prompt,
-                "llm_completion_tokens": asking.usage.completion,
-                "llm_usage_estimated": asking.usage.estimated,
-                "llm_cost": round(asking.cost, 6),
+                "job_id": choice.job.id,
+                "llm_calls": choice.calls,
+                "llm_prompt_tokens": choice.usage.prompt,
+                "llm_completion_tokens": choice.usage.completion,
+                "llm_usage_estimated": choice.usage.estimated,
+                "llm_cost": round(choice.cost, 6),
                 "message": message,
             }
         )
