@@ -10,6 +10,7 @@ import pytest
 
 from app.bank.history import HistoryStore
 from app.bank.models import Consolidate
+from app.bank.versions.revisions import BankCompact
 from app.bootstrap import Services, build_services
 from app.core.errors import Situation
 from app.core.settings import Settings
@@ -29,7 +30,7 @@ FACTS = [
     "Port 8443 is open.",
     "Done: the leak in src/pool.py:42 is fixed.",
 ]
-CATEGORIES = ["progress", "observation", "observation", "todo", "insight", "progress"]
+CATEGORIES = ["progress", "observation", "observation", "todo", "decision", "progress"]
 
 Act = Callable[[Services], Awaitable[object]]
 
@@ -50,6 +51,12 @@ async def collect(services: Services) -> object:
 async def discard(services: Services) -> object:
     request = Collect(space_id="alpha", max_age_days=0, confirm=True, delete_only=True)
     return await services.gc.collect(request, caller=ADMIN, progress=silent)
+
+
+async def compact(services: Services) -> object:
+    await consolidate(services)
+    request = BankCompact(filename="decisions.md", target_bytes=1)
+    return await services.bank.compact("alpha", request, caller=ADMIN, progress=silent)
 
 
 async def buried() -> None:
@@ -152,11 +159,12 @@ async def ran(act: Act, nth: int = 0, methods: tuple[str, ...] = EVERY_CALL, *, 
 
 
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("act", [consolidate, collect, discard])
+@pytest.mark.parametrize("act", [consolidate, compact, collect, discard])
 async def test_a_crash_at_any_store_call_loses_and_doubles_nothing(act: Act, applied: bool) -> None:  # noqa: FBT001 - a case
     undisturbed = await ran(act)
     assert undisturbed is not None
     expected = await undisturbed.outcome()
+    assert any("/archive/" in key for key in expected) == (act is compact)
     methods = WRITES if applied else EVERY_CALL
     nth = 1
     while (world := await ran(act, nth, methods, applied=applied)) is not None:
