@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from app.bank.errors import ConsolidationRunning, LlmFailed
@@ -31,16 +32,20 @@ class Choice:
     held: Held | None
     charged: Callable[[Charge], None] | None = None
     """Is told of every charge too."""
-    wanted: list[Key] = field(default_factory=list)
-    """The entries that the file can do without, the one needed least first."""
+    answers: list[list[Key]] = field(default_factory=list)
+    """What was answered to each question."""
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     cost: float = 0.0
     prompt: str = ""
     """Names the first conversation; empty when nothing was asked."""
-    answered: bool = False
     trouble: Situation | None = None
     """Why it was not asked to the end."""
+
+    @property
+    def wanted(self) -> list[Key]:
+        """The entries that the file can do without, the one needed least first: of each answer in turn."""
+        return [key for rank in zip_longest(*self.answers) for key in rank if key is not None]
 
     def charge(self, charge: Charge) -> None:
         """Add what a question took."""
@@ -67,20 +72,20 @@ class Choice:
                 if self.held is not None and not self.held.is_valid:
                     # Another process may be paying for the same by now.
                     raise ConsolidationRunning(self.space_id, "")
-                self.wanted += await self._ask(till, question)
-                self.answered = True
+                self.answers.append(await self._ask(till, question))
         except LLMFailed as failure:
             self.trouble = LlmFailed(f"The model gave no answer: {failure.detail}")
         except Situation as situation:
             self.job.check_cancelled()
             self.trouble = situation
-        finally:
-            if self.calls:
-                till.ended(well=self.answered)
+        # Whoever stops it, or has no money left, says nothing about the model.
+        if self.answers or (self.calls and isinstance(self.trouble, LlmFailed)):
+            till.ended(well=bool(self.answers))
 
     async def _ask(self, till: Till, question: Question) -> list[Key]:
         messages: list[Message] = list(question.messages)
         self.prompt = self.prompt or prompt_sha256(messages)
+        reserve = question.reserve
         for _ in range(_ATTEMPTS):
             asking = till.ask(
                 self.job,
@@ -88,7 +93,7 @@ class Choice:
                 self.actor,
                 messages,
                 schema=question.schema,
-                max_tokens=question.reserve,
+                max_tokens=reserve,
                 charged=self.charge,
             )
             completion = await self.job.unless_cancelled(asking)
@@ -99,5 +104,8 @@ class Choice:
                 if completion.attempts:
                     await self.job.keep_answer(prompt_sha256(messages), completion.text)
                 return found
-            messages += [prompts.answered(completion.text, nfkc=till.nfkc), complaint()]
+            if completion.finish is Finish.LENGTH:
+                reserve = question.most
+            else:
+                messages += [prompts.answered(completion.text, nfkc=till.nfkc), complaint()]
         raise LlmFailed(f"The model did not say which entries of '{self.path}' may go.")

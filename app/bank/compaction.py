@@ -1,7 +1,7 @@
 """A file that has grown too long: what it can do without moves to the archive, and a model says what that is."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +10,10 @@ from typing import Any, Final
 from app.bank.choice import Choice
 from app.bank.consolidation import snapshot_of
 from app.bank.document.edits import Plan
-from app.bank.document.layout import FileRule
+from app.bank.document.layout import FileRule, is_archive
 from app.bank.document.rules import compile_rules
 from app.bank.errors import FileNotFound
-from app.bank.extract.compacting import compacted, offered
+from app.bank.extract.compacting import compacted, is_stuck, offered
 from app.bank.extract.snapshot import Snapshot
 from app.bank.model.choosing import Question, questions
 from app.bank.models import CommitKind, Edit
@@ -33,6 +33,8 @@ from app.spaces.service import SpaceService
 from app.storage.lease import Held
 
 KIND: Final = "compaction"
+PARTIAL: Final = "partial"
+_GROWN: Final = 1.1
 _GOAL: Final = 2 / 3
 """Share of a file that stays where neither the rules nor the caller say how long it may be."""
 
@@ -80,6 +82,8 @@ class Compaction:
         self._till = till
         self._now = now
         self._over = over
+        self._in_vain: dict[tuple[str, str], int] = {}
+        """Space and file, and how long the file was when it was last tended without becoming short enough."""
 
     async def compact(
         self, space_id: str, request: BankCompact, *, actor: str, progress: Progress, seconds: float
@@ -120,27 +124,36 @@ class Compaction:
         actor: str,
         held: Held | None,
         charged: Callable[[Charge], None],
-    ) -> None:
+    ) -> set[str]:
         """Bring those of the files to their limits that are much longer than the rules allow; part of another job.
+
+        Gives the files that have changed. A file that stayed too long is tended again when it has grown by a tenth.
 
         Raises:
             Situation: the model, or the store, failed.
         """
+        changed: set[str] = set()
         if not self._over:
-            return
+            return changed
         opened = await self._spaces.open(space_id)
         rules = await self._spaces.rules_of(opened)
         layout = compile_rules(rules)
         for path in sorted(paths & opened.head.files.keys()):
-            rule = layout.rule_of(path)
-            if rule is None or not rule.limit or rule.protected or rule.append_only:
+            rule, size = layout.rule_of(path), opened.head.files[path].bytes
+            if rule is None or not rule.limit or rule.protected or rule.append_only or is_archive(path):
                 continue
-            if opened.head.files[path].bytes <= rule.limit * self._over:
+            if size <= max(rule.limit * self._over, self._in_vain.get((space_id, path), 0) * _GROWN):
                 continue
+            self._in_vain[space_id, path] = size
             request = BankCompact(filename=path)
             task = await asyncio.to_thread(_task, opened.head, rules, request)
             done = await self._work(task, request, Choice(job, space_id, path, actor, held, charged))
+            if done.size_after <= rule.limit * self._over:
+                del self._in_vain[space_id, path]
+            if done.entries_moved:
+                changed |= {path, *done.archives}
             job.event("compacted", {"file": path, "action": done.action, "entries": done.entries_moved})
+        return changed
 
     def _planned(self, task: _Task) -> BankCompacted:
         """What it would take. The model is not asked."""
@@ -149,16 +162,25 @@ class Compaction:
         asked = self._questions(task, free)
         prompt, answer = sum(one.tokens for one in asked), sum(one.reserve for one in asked)
         cost = self._till.cost(Usage(prompt, answer)) if self._till is not None else 0.0
-        told = _told(task, "planned", "Nothing was done: repeat with dry_run=false.")
+        moved = len(free.edits) if free is not None else 0
+        told = _told(task, "planned", f"{self._outlook(task, moved, asked)} Repeat with dry_run=false.")
         return told.model_copy(
             update={
-                "entries_moved": len(free.edits) if free is not None else 0,
+                "entries_moved": moved,
                 "size_after": _size(task, free),
                 "estimated_prompt_tokens": prompt,
                 "estimated_completion_tokens": answer,
                 "estimated_cost": round(cost, 6),
             }
         )
+
+    def _outlook(self, task: _Task, moved: int, asked: Sequence[Question]) -> str:
+        first = f"{_counted(moved)} {'as the oldest' if task.is_journal else 'that is struck or done'} would go."
+        if asked:
+            return f"{first} For the rest the model would be asked, in {len(asked)} questions."
+        if self._till is None and not task.is_journal:
+            return f"{first} There is no model to say what else could."
+        return first
 
     def _questions(self, task: _Task, free: Plan | None) -> list[Question]:
         """What the model has to be asked when no more than that can go without it."""
@@ -176,6 +198,7 @@ class Compaction:
         )
 
     async def _work(self, task: _Task, request: BankCompact, choice: Choice) -> BankCompacted:
+        before = len(choice.job.answers_used)
         try:
             free = await asyncio.to_thread(compacted, task.path, task.snapshot, task.goal, self._now().date())
             asked = await asyncio.to_thread(self._questions, task, free)
@@ -188,6 +211,8 @@ class Compaction:
         except Situation as situation:
             space_id = task.head.space_id
             if self._till is None or await self._spaces.find(space_id) is not None:
+                # What was paid for and not committed is of use to the next one who asks.
+                del choice.job.answers_used[before:]
                 raise
             # It was deleted meanwhile: nothing may be left under its name, not even what was paid.
             await self._till.forget(space_id)
@@ -227,23 +252,14 @@ class Compaction:
 
     def _report(self, task: _Task, plan: Plan | None, choice: Choice, *, version: int) -> BankCompacted:
         size = _size(task, plan)
-        trouble = choice.trouble
-        if plan is None:
-            told = _told(task, "unchanged", self._why_unchanged(task))
-        else:
-            over = "" if size <= task.goal else f" It still has {size - task.goal} bytes more than it should."
-            message = f"{len(plan.edits)} entries rest in the archive now, word for word; bank_revert undoes it.{over}"
-            told = _told(task, "moved", message)
-        message = told.message if trouble is None else f"{trouble.detail} {told.message}"
+        told = self._stayed(task, choice) if plan is None else _moved(task, plan, size)
+        if choice.trouble is not None:
+            message = f"{choice.trouble.detail} {told.message}"
+            told = told.model_copy(update={"status": PARTIAL, "code": choice.trouble.code(), "message": message})
         before = {task.path: task.snapshot.files[task.path]}
         after = before if plan is None else {task.path: plan.files[task.path]}
         return told.model_copy(
             update={
-                "status": "ok" if trouble is None else "partial",
-                "code": "" if trouble is None else trouble.code(),
-                "entries_moved": 0 if plan is None else len(plan.edits),
-                "archives": [] if plan is None else sorted(plan.files.keys() - {task.path}),
-                "size_after": size,
                 "diff": "".join(one.diff for one in differences(before, after)),
                 "version": version,
                 "job_id": choice.job.id,
@@ -252,14 +268,22 @@ class Compaction:
                 "llm_completion_tokens": choice.usage.completion,
                 "llm_usage_estimated": choice.usage.estimated,
                 "llm_cost": round(choice.cost, 6),
-                "message": message,
             }
         )
 
-    def _why_unchanged(self, task: _Task) -> str:
+    def _stayed(self, task: _Task, choice: Choice) -> BankCompacted:
+        """Why nothing has moved."""
+        if task.size <= task.goal:
+            return _told(task, "unchanged", f"It has no more than {task.goal} bytes by now.")
+        if is_stuck(task.path, task.snapshot, self._now().date(), choice.wanted):
+            message = (
+                "What could go stands where the text around it would read otherwise without it: edit it by hand."
+            )
+            return _told(task, "unchanged", message).model_copy(update={"status": PARTIAL, "code": "stuck"})
         if self._till is None and not task.is_journal:
-            return "Nothing in it is struck or done, and without a model nobody can say what else it can do without."
-        return "Nothing in it can go."
+            message = "Nothing in it is struck or done, and without a model nobody can say what else it can do without."
+            return _told(task, "unchanged", message)
+        return _told(task, "unchanged", "Nothing in it can go.")
 
 
 def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Task:
@@ -271,8 +295,10 @@ def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Ta
     reason = ""
     if file.raw is not None:
         reason = "it is no text"
+    elif is_archive(request.filename):
+        reason = "it is an archive itself"
     elif rule is not None and rule.protected:
-        reason = "its rules say that it hardly ever changes, or it is an archive itself"
+        reason = "its rules say that it hardly ever changes"
     if reason:
         raise InvalidInput(
             f"Nothing can leave '{request.filename}': {reason}.", faults=[FieldFault("filename", reason)]
@@ -284,6 +310,23 @@ def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Ta
 def _size(task: _Task, plan: Plan | None) -> int:
     """How long the file is after the plan."""
     return task.size if plan is None else len(plan.files[task.path].encode())
+
+
+def _counted(entries: int) -> str:
+    return f"{entries} {'entry' if entries == 1 else 'entries'}"
+
+
+def _moved(task: _Task, plan: Plan, size: int) -> BankCompacted:
+    """What has moved, and how far that goes."""
+    over = "" if size <= task.goal else f" It still has {size - task.goal} bytes more than it should."
+    message = f"{_counted(len(plan.edits))} moved to the archive, word for word; bank_revert undoes it.{over}"
+    return _told(task, "moved", message).model_copy(
+        update={
+            "entries_moved": len(plan.edits),
+            "archives": sorted(plan.files.keys() - {task.path}),
+            "size_after": size,
+        }
+    )
 
 
 def _accepted(task: _Task, job: Job) -> BankCompacted:

@@ -167,7 +167,7 @@ class Consolidation:
     def _archived(self, plan: Plan, snapshot: Snapshot, pending: Sequence[Note], synthesis: str = "") -> Plan:
         """The plan, and then every file of it within its limit; a model's own synthesis stays."""
         refs = {**snapshot.refs, **{note.id: Filed(note.timestamp, note.agent, note.category) for note in pending}}
-        done = with_archive(plan, snapshot.files, refs, snapshot.layout, self._now().date())
+        done = with_archive(plan, snapshot, refs, self._now().date())
         if not synthesis:
             files = {**snapshot.files, **done.files}
             synthesis = done.synthesis or synthesis_of(files, done.provenance, refs, snapshot.layout)
@@ -289,6 +289,7 @@ def snapshot_of(head: Head, rules: str) -> Snapshot:
         layout=compile_rules(rules),
         rules=rules,
         synthesis=head.synthesis.text if head.synthesis else "",
+        raw=frozenset(path for path, file in head.files.items() if file.raw is not None),
     )
 
 

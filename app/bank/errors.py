@@ -11,12 +11,12 @@ class FileNotFound(NotFound):
 
 
 class ConsolidationRunning(Conflict):
-    """A consolidation of this space is under way."""
+    """The bank of this space is being worked on."""
 
     def __init__(self, space_id: str, job_id: str, *, retry_after: int | None = None) -> None:
         until = f" If its process has died, another can begin in {retry_after} seconds." if retry_after else ""
         super().__init__(
-            f"A consolidation of space '{space_id}' is running: read the bank again in a moment.{until}",
+            f"The bank of space '{space_id}' is being worked on: read it again in a moment.{until}",
             extra={"job_id": job_id},
             retry_after=retry_after,
         )

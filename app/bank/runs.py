@@ -222,10 +222,10 @@ class Runs:
 
     async def _tend(self, run: Run, held: Held | None) -> None:
         """Bring files that have grown far too long to their limits. The notes are filed, whatever becomes of it."""
-        if not run.answered or not run.asking or run.failure or run.lost:
+        if not run.answered or not run.asking or run.failure or run.lost or run.tally.head is None:
             return
         try:
-            await self._compaction.tend(
+            changed = await self._compaction.tend(
                 run.space_id,
                 run.tally.created | run.tally.updated,
                 job=run.job,
@@ -233,9 +233,13 @@ class Runs:
                 held=held,
                 charged=run.tally.charge,
             )
+            run.tally.created |= changed - run.tally.head.files.keys()
+            run.tally.updated |= changed & run.tally.head.files.keys()
         except Situation as situation:
+            run.job.event("not_compacted", {"code": situation.code(), "detail": situation.detail})
             log.info("not_compacted", space_id=run.space_id, job_id=run.job.id, code=situation.code())
         except Exception:
+            run.job.event("not_compacted", {"code": InternalError().code()})
             log.exception("compaction_failed", space_id=run.space_id, job_id=run.job.id)
 
     async def _leave_nothing(self, space_id: str) -> None:

@@ -112,9 +112,9 @@ def compacted(screen: Screen, body: Body) -> None:
             screen.note(f"Moved to {', '.join(body['archives'])}")
         case "planned":
             screen.say(f"{name} has {before}, and should have {size(body['target_bytes'])}.")
-            without = f"{after} are left when what is struck or done has gone"
-            tokens = f"{body['estimated_prompt_tokens']} tokens in, up to {body['estimated_completion_tokens']} out"
-            screen.note(f"{without}; for the rest the model is asked: {tokens}, {body['estimated_cost']:g}.")
+            if body["estimated_prompt_tokens"]:
+                tokens = f"{body['estimated_prompt_tokens']} tokens in, up to {body['estimated_completion_tokens']} out"
+                screen.note(f"{tokens}, which cost up to {body['estimated_cost']:g}")
         case "accepted":
             screen.say(body["job_id"])
         case _:

@@ -1,7 +1,7 @@
 """Keeps files within the limits of the rules: what is over moves to `archive/`, month by month, and nothing is lost."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -9,6 +9,7 @@ from app.bank.document.edits import AppliedEdit, Plan
 from app.bank.document.layout import Layout, is_archive
 from app.bank.extract.moving import Movable, Mover, Provenance, as_date
 from app.bank.extract.pages import Filed
+from app.bank.extract.snapshot import Snapshot
 from app.bank.extract.synthesis import synthesis_of
 
 RESTS: Final = timedelta(days=30)
@@ -22,23 +23,26 @@ def archived(
     refs: Mapping[str, Filed],
     layout: Layout,
     today: date,
+    *,
+    raw: Collection[str] = (),
 ) -> Plan:
     """The plan that brings every file to its limit as far as it goes; without anything to move it changes nothing.
 
     Lines struck more than 30 days ago and finished tasks leave first. An append-only journal gives up its oldest
-    months, and of the present one its oldest entries. Whatever is current stays, so a file may remain too long.
+    months, and of the present one its oldest entries. Whatever is current stays, so a file may remain too long. `raw`
+    are the files that are no text.
     """
     bank = dict(files)
     sources = {path: dict(blocks) for path, blocks in provenance.items()}
     edits: list[AppliedEdit] = []
     for path in sorted(files):
         rule = layout.rule_of(path)
-        if rule is None or rule.limit is None or rule.protected or is_archive(path):
+        if rule is None or rule.limit is None or rule.protected or is_archive(path) or path in raw:
             continue
         excess = len(bank[path].encode()) - rule.limit
         if excess <= 0:
             continue
-        mover = Mover(path, bank, sources, refs)
+        mover = Mover(path, bank, sources, refs, raw=raw)
         items = list(mover.items())
         over = oldest(items, excess, today) if rule.append_only else [item for item in items if _is_over(item, today)]
         moved = mover.move(over) if over else None
@@ -55,9 +59,10 @@ def archived(
     )
 
 
-def with_archive(plan: Plan, files: Mapping[str, str], refs: Mapping[str, Filed], layout: Layout, today: date) -> Plan:
-    """A plan made for these files, and then every file of the result brought to its limit; one commit does both."""
-    second = archived({**files, **plan.files}, plan.provenance, refs, layout, today)
+def with_archive(plan: Plan, snapshot: Snapshot, refs: Mapping[str, Filed], today: date) -> Plan:
+    """A plan made for this bank, and then every file of the result brought to its limit; one commit does both."""
+    files = {**snapshot.files, **plan.files}
+    second = archived(files, plan.provenance, refs, snapshot.layout, today, raw=snapshot.raw)
     if not second.files:
         return plan
     return Plan(
@@ -86,9 +91,9 @@ def oldest(items: Sequence[Movable], excess: int, today: date) -> list[Movable]:
 
 def _is_over(item: Movable, today: date) -> bool:
     """Is the item a finished task, or was it struck long ago?"""
-    if item.bullet.is_live:
+    if not item.is_over:
         return False
-    if item.is_task:
+    if item.is_done:
         return True
     struck_on = None
     if said := _OVER.search(item.block.raw.replace("\r\n", "\n").replace("\r", "\n")):

@@ -5,13 +5,13 @@ from datetime import date
 
 from app.bank.document.edits import Plan
 from app.bank.extract.archiving import oldest
-from app.bank.extract.moving import Key, Movable, Mover
+from app.bank.extract.moving import Key, Movable, Moved, Mover
 from app.bank.extract.snapshot import Snapshot
 
 
 def offered(path: str, snapshot: Snapshot, today: date) -> list[Movable]:
-    """The entries that hold, of which somebody has to say whether the file can do without them; open tasks stay."""
-    return [item for item in _items(path, snapshot, today) if item.bullet.is_live and not item.is_task]
+    """The entries of which somebody has to say whether the file can do without them. What is still to be done stays."""
+    return [item for item in _items(path, snapshot, today) if not item.is_over and not item.is_open]
 
 
 def compacted(path: str, snapshot: Snapshot, goal: int, today: date, wanted: Sequence[Key] = ()) -> Plan | None:
@@ -21,14 +21,13 @@ def compacted(path: str, snapshot: Snapshot, goal: int, today: date, wanted: Seq
     first, and then the wanted entries in their order; no more of them than it takes.
     """
     excess = len(snapshot.files[path].encode()) - goal
-    items = _items(path, snapshot, today)
-    rule = snapshot.layout.rule_of(path)
-    if rule is not None and rule.append_only:
-        chosen = oldest(items, excess, today)
+    if excess <= 0:
+        return None
+    mover = _mover(path, snapshot, today)
+    if _is_journal(path, snapshot):
+        moved = mover.move(oldest(list(mover.items()), excess, today))
     else:
-        over = sorted((item for item in items if not item.bullet.is_live), key=lambda item: item.age)
-        chosen = _enough([*over, *_found(offered(path, snapshot, today), wanted)], excess)
-    moved = _mover(path, snapshot, today).move(chosen) if chosen else None
+        moved = _moved(mover, _candidates(path, snapshot, today, wanted), excess)
     if moved is None:
         return None
     return Plan(
@@ -40,8 +39,38 @@ def compacted(path: str, snapshot: Snapshot, goal: int, today: date, wanted: Seq
     )
 
 
+def is_stuck(path: str, snapshot: Snapshot, today: date, wanted: Sequence[Key] = ()) -> bool:
+    """Of a file of which nothing can go: is there something that should?"""
+    if _is_journal(path, snapshot):
+        return len(_items(path, snapshot, today)) > 1
+    return bool(_candidates(path, snapshot, today, wanted))
+
+
+def _is_journal(path: str, snapshot: Snapshot) -> bool:
+    rule = snapshot.layout.rule_of(path)
+    return rule is not None and rule.append_only
+
+
+def _candidates(path: str, snapshot: Snapshot, today: date, wanted: Sequence[Key]) -> list[Movable]:
+    """What may go, in the order in which it goes."""
+    over = sorted((item for item in _items(path, snapshot, today) if item.is_over), key=lambda item: item.age)
+    return [*over, *_found(offered(path, snapshot, today), wanted)]
+
+
+def _moved(mover: Mover, candidates: Sequence[Movable], excess: int) -> Moved | None:
+    """The first of the candidates, as many as it takes; where one cannot go, the next one goes."""
+    while True:
+        chosen = _enough(candidates, excess)
+        moved = mover.move(chosen)
+        gone = frozenset[tuple[int, int]]() if moved is None else moved.places
+        stuck = {item.place for item in chosen} - gone
+        if not stuck or len(chosen) == len(candidates):
+            return moved
+        candidates = [item for item in candidates if item.place not in stuck]
+
+
 def _mover(path: str, snapshot: Snapshot, today: date) -> Mover:
-    return Mover(path, snapshot.files, snapshot.provenance, snapshot.refs, undated=today.isoformat())
+    return Mover(path, snapshot.files, snapshot.provenance, snapshot.refs, raw=snapshot.raw, undated=today.isoformat())
 
 
 def _items(path: str, snapshot: Snapshot, today: date) -> list[Movable]:

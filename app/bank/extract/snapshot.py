@@ -23,3 +23,5 @@ class Snapshot:
     """The rules, verbatim."""
     synthesis: str = ""
     """The text of the present synthesis."""
+    raw: frozenset[str] = frozenset()
+    """The files that are no text; what `files` has of them is only how they look."""

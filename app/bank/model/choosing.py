@@ -3,14 +3,15 @@
 It only points at entries. It writes no word of the bank, so whatever it answers, nothing is lost, added or changed.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from app.bank.document.quoting import quoted_line
 from app.bank.extract.moving import Key, Movable
 from app.bank.model.batching import MARGIN, Budget
-from app.bank.model.salvage import loads, without_fence, without_reasoning
+from app.bank.model.salvage import scan, without_fence, without_reasoning
 from app.bank.model.wording import Estimate
 from app.llm.client import Message, Role
 
@@ -32,8 +33,12 @@ _LONGEST: Final = 400
 """Characters of an entry that are shown."""
 _MOST: Final = 400
 """Entries of one question."""
-_ANSWER_BASE: Final = 200
+_MOST_QUESTIONS: Final = 20
+_ANSWER_BASE: Final = 2_000
+"""Tokens of an answer besides its handles: some models think aloud before they answer."""
 _ANSWER_ENTRY: Final = 6
+_CUT_LIST: Final = re.compile(r"archive[\"']?\s*:\s*\[(?P<named>[^\]]*)")
+_HANDLE: Final = re.compile(r"\be\d+\b")
 _CUT: Final = " ..."
 
 
@@ -48,12 +53,14 @@ class Question:
     """About how long the messages are."""
     reserve: int
     """How long the answer may be."""
+    most: int
+    """How long it may be when that was too short."""
 
 
 def questions(
     path: str, entries: Sequence[Movable], excess: int, *, rule: str, budget: Budget, estimate: Estimate, nfkc: bool
 ) -> list[Question]:
-    """What is asked of a file: one question, or several where it does not fit in one; each entry is in just one.
+    """What is asked of a file: one question, or several where it does not fit in one; each entry is in one at most.
 
     `excess` is how many bytes have to go in all, and `rule` what the rules say of the file.
     """
@@ -64,15 +71,16 @@ def questions(
     weights = [estimate(f"{title}\n{line}\n") for title, line in shown]
     total = sum(one.bytes for one in entries)
     asked = []
-    for first, end in _parts(weights, budget.limit - fixed):
+    for first, end in _parts(weights, budget.limit - fixed)[:_MOST_QUESTIONS]:
         part = entries[first:end]
         share = -(-excess * sum(one.bytes for one in part) // total)
         user = before + _listed(shown[first:end]) + _task(path, share, nfkc=nfkc)
         handles = {f"e{number}": one.key for number, one in enumerate(part, start=first + 1)}
         messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, user))
-        reserve = max(min(_ANSWER_BASE + _ANSWER_ENTRY * len(part), budget.answer), 1)
         tokens = MARGIN + estimate(SYSTEM) + estimate(user)
-        asked.append(Question(messages, _schema(list(handles)), handles, tokens, reserve))
+        most = max(min(budget.answer, budget.window - tokens), 1)
+        reserve = min(_ANSWER_BASE + _ANSWER_ENTRY * len(part), most)
+        asked.append(Question(messages, _schema(list(handles)), handles, tokens, reserve, most))
     return asked
 
 
@@ -81,16 +89,24 @@ def chosen(question: Question, answer: str) -> list[Key] | None:
 
     A list of nothing is one: the model may find that every entry is needed.
     """
-    for candidate in (answer, without_fence(without_reasoning(answer))):
-        try:
-            value = loads(candidate)
-        except ValueError:
-            continue
+    is_answer = False
+    for named in _lists(answer):
+        known = [handle for one in named if (handle := _handle(one)) in question.handles]
+        if known:
+            return [question.handles[handle] for handle in dict.fromkeys(known)]
+        is_answer = is_answer or not named
+    return [] if is_answer else None
+
+
+def _lists(answer: str) -> Iterator[list[object]]:
+    """The lists in an answer that can be the one asked for: also in prose, and what there is of one that was cut."""
+    body = without_fence(without_reasoning(answer))
+    for value in scan(body).values:
         named = value.get("archive") if isinstance(value, Mapping) else value
-        if isinstance(named, Sequence) and not isinstance(named, str):
-            known = [handle for one in named if (handle := _handle(one)) in question.handles]
-            return [question.handles[handle] for handle in dict.fromkeys(known)] if known or not named else None
-    return None
+        if isinstance(named, list):
+            yield named
+    if cut := _CUT_LIST.search(body):
+        yield list(_HANDLE.findall(cut["named"])) or [None]
 
 
 def complaint() -> Message:
@@ -149,5 +165,9 @@ def _schema(handles: Sequence[str]) -> dict[str, Any]:
 
 
 def _handle(value: object) -> str:
-    bare = str(value).strip().strip("[]|").strip().casefold().partition(" ")[0]
-    return f"e{bare}" if bare.isdecimal() else bare
+    """The handle that an element of an answer names; nothing when it names none."""
+    if isinstance(value, Mapping):
+        return next((handle for one in value.values() if (handle := _handle(one))), "")
+    bare = str(value).strip().casefold()
+    found = _HANDLE.search(bare)
+    return found.group() if found else f"e{bare}" if bare.isdecimal() else ""

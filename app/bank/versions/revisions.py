@@ -277,7 +277,8 @@ class BankCompacted(Result):
     """What became of a file that was to be shorter."""
 
     status: str = Field(default="ok", examples=["ok"])
-    """`ok`; `partial`: the model failed, and only what can go without it did; `accepted`: the work goes on."""
+    """`ok`; `partial`: the model failed, and what can go without it went, or nothing could go that should; `accepted`:
+    the work goes on."""
     space_id: str
     """The space."""
     filename: str
@@ -317,7 +318,8 @@ class BankCompacted(Result):
     estimated_cost: float = 0.0
     """Of a dry run: what that would cost."""
     code: str = ""
-    """Why it is not plain `ok`, such as `llm_failed` or `budget_spent`; else empty."""
+    """Why it is not plain `ok`: `llm_failed`, `budget_spent`, `stuck` (an entry cannot go without changing what stands
+    around it) and others; else empty."""
     message: str = ""
     """The same, for people."""
 

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from app.bank.document.rules import compile_rules
 from app.bank.extract.archiving import archived, with_archive
 from app.bank.extract.extractive import Filed, consolidate
 from app.bank.extract.moving import archive_path
+from app.bank.extract.snapshot import Snapshot
 from app.notes.models import Note
 from tests.unit.bank.projects import EMPTY, START, Bank, a_note, a_project, blocks_by_note, filed, lost_tokens
 from tests.unit.bank.strategies import markdown, note_lists
@@ -187,13 +189,14 @@ def test_one_plan_files_and_archives() -> None:
     notes = [a_note("Cache size is 20 MB", at=START + 90 * DAY)]
     plan = consolidate(bank.files, bank.provenance, bank.refs, SMALL, notes)
     refs = {**bank.refs, notes[0].id: Filed(notes[0].timestamp, "a", "observation")}
-    whole = with_archive(plan, bank.files, refs, SMALL, TODAY)
+    snapshot = Snapshot(bank.files, bank.provenance, bank.refs, SMALL)
+    whole = with_archive(plan, snapshot, refs, TODAY)
 
     assert whole.filed == plan.filed
     assert {"now.md", "archive/now-2026-03.md"} <= whole.files.keys()
     assert "Cache size is 20 MB" in whole.files["now.md"]
     assert [edit.op for edit in whole.edits if edit.op == "archive"]
-    assert with_archive(plan, bank.files, refs, GENEROUS, TODAY) is plan
+    assert with_archive(plan, replace(snapshot, layout=GENEROUS), refs, TODAY) is plan
 
 
 @pytest.mark.parametrize("seed", range(3))

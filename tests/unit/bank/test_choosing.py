@@ -40,7 +40,8 @@ def test_a_model_sees_each_entry_on_a_line_with_its_length_below_its_section() -
         "\n[TASK]\nEntries of at least 90 bytes in all have to leave now.md. JSON:"
     )
     assert question.schema["properties"]["archive"]["items"]["enum"] == ["e1", "e2", "e3", "e4"]
-    assert question.reserve < 1_000
+    assert 2_000 < question.reserve < 3_000, "some models think aloud"
+    assert question.most > 90_000
 
 
 def test_no_entry_can_pass_for_something_else_of_the_prompt() -> None:
@@ -86,6 +87,12 @@ def test_nothing_to_offer_is_no_question() -> None:
         ('["e2"]', "e2"),
         ('{"archive": ["e2 44| The database"]}', "e2"),
         ('{"archive": []}', ""),
+        ('Here: {"archive": ["e1"]} done', "e1"),
+        ('Here you are:\n```json\n{"archive": ["e3", "e1"]}\n```\nI hope this helps [really].', "e3 e1"),
+        ('["e1", "e2",]', "e1 e2"),
+        ('{"archive": ["`e1`", "e2:", {"handle": "e3"}]}', "e1 e2 e3"),
+        ('{"archive": ["e4", "e3", "e', "e4 e3"),
+        ("{'archive': ['e4', 'e3'", "e4 e3"),
     ],
 )
 def test_what_an_answer_names_is_understood(answer: str, named: str) -> None:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.bank.document.markdown import parse
 from app.bank.document.provenance import blocks_of, existing
 from app.bank.document.rules import compile_rules
-from app.bank.extract.compacting import compacted, offered
+from app.bank.extract.compacting import compacted, is_stuck, offered
 from app.bank.extract.moving import Key
 from app.bank.extract.snapshot import Snapshot
 from tests.unit.bank.strategies import markdown
@@ -33,6 +35,7 @@ TEXT = """# Now
 - [x] 2026-03-01 Write the guide (done 2026-03-04)
 - 2026-05-20 The team met, and all went home.
 """
+HEADED = "# Now\n\n"
 DONE = "- [x] 2026-03-01 Write the guide (done 2026-03-04)\n"
 STRUCK = "- ~~2026-04-01 The database is MySQL 8~~ (superseded 2026-05-01)\n"
 
@@ -135,6 +138,65 @@ def test_notes_go_with_the_entries_that_rest_on_them() -> None:
     assert plan is not None
     assert plan.provenance == {"archive/now-2026-03.md": {digest: ["note-1"]}}
     assert [edit.sources for edit in plan.edits if "Redis" in edit.text] == [("note-1",)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_over"),
+    [
+        (STRUCK, True),
+        (DONE, True),
+        ("- [x] Release 2\n  - [x] the notes\n", True),
+        ("- [x] 2026-03-01 Release 2 (done 2026-03-04)\n  - the notes of it\n", True),
+        ("- [ ] ~~2026-03-01 Ask Ada~~ (superseded 2026-03-04)\n", True),
+        ("- [x] Release 2\n  - [ ] still to do: tell the users\n", False),
+        ("- [x] 2026-03-01 Release 2 (done 2026-03-04)\n  - [ ] tell the users\n", False),
+        ("- ~~Redis 6~~ Redis 7 is the cache\n", False),
+        ("- ~~Redis 6~~ or ~~Redis 7~~\n", False),
+        ("- ~~old host~~\n  - the new host is db2\n", False),
+    ],
+)
+def test_what_is_over_is_all_of_an_entry(entry: str, is_over: bool) -> None:  # noqa: FBT001 - a case
+    assert (entry in left(1, (), a_bank(HEADED + entry + "- Another one\n"))[PATH]) != is_over
+
+
+@pytest.mark.parametrize(
+    "entry", ["- 2026-01-02 Plan\n  - [ ] open child\n", "- 2026-01-02 [ ] a box after the day\n", "- [ ] open\n"]
+)
+def test_an_entry_with_something_to_do_in_it_is_nobodys_to_move(entry: str) -> None:
+    bank = a_bank(HEADED + entry)
+    assert offered(PATH, bank, TODAY) == []
+
+
+AWKWARD = "**Open points:**\n- [x] 2026-01-01 Write the guide\n---\n"
+
+
+def test_an_entry_that_holds_the_text_around_it_apart_keeps_no_other_from_going() -> None:
+    content = TEXT + "\n" + AWKWARD
+    after = left(0, keys("The team", "The cache", snapshot=a_bank(content)), a_bank(content))
+
+    assert AWKWARD in after[PATH], "without the item the line below would make the paragraph a heading"
+    assert "The team met" not in after[PATH]
+    assert "The cache" not in after[PATH]
+    alone = a_bank("# Now\n\n" + AWKWARD)
+    assert compacted(PATH, alone, 0, TODAY) is None
+    assert is_stuck(PATH, alone, TODAY)
+    assert not is_stuck(PATH, a_bank("# Now\n\n- [ ] to do\n"), TODAY), "control"
+
+
+def test_instead_of_one_that_cannot_go_the_next_one_goes() -> None:
+    content = "# Now\n\n" + AWKWARD + "\n- Needed\n- Not needed\n"
+    bank = a_bank(content)
+    after = left(len(content) - 1, keys("Not needed", snapshot=bank), bank)
+
+    assert after[PATH] == content.replace("- Not needed\n", "")
+
+
+def test_nothing_is_put_in_an_archive_that_is_no_text() -> None:
+    bank = replace(a_bank(**{"archive/now-2026-03.md": "# Caf\ufffd\n"}), raw=frozenset({"archive/now-2026-03.md"}))
+    after = left(len(TEXT) - 1, (), bank)
+
+    assert after["archive/now-2026-03.md"] == "# Caf\ufffd\n"
+    assert DONE in after["archive/now-2026-03-2.md"]
 
 
 @settings(max_examples=150, deadline=None)
