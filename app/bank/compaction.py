@@ -177,7 +177,7 @@ class Compaction:
     def _outlook(self, task: _Task, moved: int, asked: Sequence[Question]) -> str:
         first = f"{_counted(moved)} {'as the oldest' if task.is_journal else 'that is struck or done'} would go."
         if asked:
-            return f"{first} For the rest the model would be asked, in {len(asked)} questions."
+            return f"{first} For the rest the model would be asked{'' if len(asked) == 1 else f' {len(asked)} times'}."
         if self._till is None and not task.is_journal:
             return f"{first} There is no model to say what else could."
         return first
@@ -276,9 +276,7 @@ class Compaction:
         if task.size <= task.goal:
             return _told(task, "unchanged", f"It has no more than {task.goal} bytes by now.")
         if is_stuck(task.path, task.snapshot, self._now().date(), choice.wanted):
-            message = (
-                "What could go stands where the text around it would read otherwise without it: edit it by hand."
-            )
+            message = "What could go stands where the text around it would read otherwise without it: edit it by hand."
             return _told(task, "unchanged", message).model_copy(update={"status": PARTIAL, "code": "stuck"})
         if self._till is None and not task.is_journal:
             message = "Nothing in it is struck or done, and without a model nobody can say what else it can do without."

@@ -100,3 +100,48 @@ def test_a_model_that_fails_has_the_exit_status_and_the_words_of_rest(servers: S
             name: expected[name] for name in expected if name not in own
         }
         assert user.fails(9, "bank", "consolidate", "alpha").endswith("(llm_failed)\n")
+
+
+def test_a_long_file_is_made_short_and_each_end_is_shown(servers: Servers, tmp_path: Path) -> None:
+    with fake_llm() as settings:
+        server, user = a_user(servers, tmp_path, **settings)
+        lines = "".join(f"- 2026-01-{day:02d} Fact number {day} holds here.\n" for day in range(1, 20))
+        (user.folder / "facts.md").write_text(f"# Facts\n\n{lines}", encoding="utf-8")
+        user.done("bank", "write", "alpha", "facts.md", "--file", "facts.md")
+        planned = user.run("bank", "compact", "alpha", "facts.md", "--dry-run")
+        assert planned.returncode == 0
+        assert "facts.md has 760 B, and should have 506 B" in planned.stdout.decode()
+        assert "the model would be asked." in planned.stderr.decode()
+
+        moved = user.run("bank", "compact", "alpha", "facts.md")
+        assert moved.returncode == 0, moved.stderr.decode()
+        assert "-- 2026-01-01 Fact number 1 holds here." in moved.stdout.decode()
+        assert "instead of 760 B, version 2" in moved.stdout.decode()
+        assert "Moved to archive/facts-2026-01.md" in moved.stderr.decode()
+
+        with server.http() as http:
+            begun = http.post("/spaces/alpha/bank/compact", json={"filename": "facts.md", "wait": False})
+            assert (begun.status_code, begun.json()["status"]) == (202, "accepted")
+            assert begun.headers["Location"].endswith(f"/jobs/{begun.json()['job_id']}")
+        assert "done" in user.done("job", "events", begun.json()["job_id"])
+        accepted = user.done("bank", "compact", "alpha", "facts.md", "--no-wait", "--target-bytes", "100").strip()
+        assert accepted.startswith("alpha.")
+        user.done("job", "events", accepted)
+        kept = user.done("bank", "read", "alpha", "facts.md") + user.done(
+            "bank", "read", "alpha", "archive/facts-2026-01.md"
+        )
+        assert all(kept.count(line) == 1 for line in lines.splitlines(keepends=True))
+
+
+def test_a_model_that_fails_makes_no_file_short(servers: Servers, tmp_path: Path) -> None:
+    with fake_llm("--mood", "401", "--repeat") as settings:
+        _, user = a_user(servers, tmp_path, **settings)
+        holds = "".join(f"- 2026-01-{day:02d} Fact number {day} holds here.\n" for day in range(1, 20))
+        for name, over in (("facts.md", ""), ("tasks.md", "- [x] 2026-01-01 Done (done 2026-01-02)\n")):
+            (user.folder / name).write_text(f"# Facts\n\n{holds}{over}", encoding="utf-8")
+            user.done("bank", "write", "alpha", name, "--file", name)
+        assert "llm_failed" in user.fails(9, "bank", "compact", "alpha", "facts.md")
+        partly = user.run("bank", "compact", "alpha", "tasks.md")
+        assert "1 entry moved to the archive" in partly.stderr.decode()
+        assert "The model gave no answer" in partly.stderr.decode()
+        assert user.json("bank", "compact", "alpha", "tasks.md", "--target-bytes", "5000")["action"] == "unchanged"

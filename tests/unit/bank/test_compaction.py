@@ -333,14 +333,18 @@ async def test_a_file_too_long_for_one_question_is_asked_about_in_several(serve:
     assert done.llm_prompt_tokens <= planned.estimated_prompt_tokens
 
 
-async def test_the_limit_of_the_day_holds_for_it_too(serve: Serve) -> None:
+async def test_the_limit_of_the_day_holds_for_it_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     services = serve(["nonsense", NAMED], llm_daily_calls=1)
     await written(services)
 
-    with pytest.raises(BudgetSpent):
-        await compacted(services)
+    blamed: list[None] = []
+    monkeypatch.setattr(services.llm, "job_failed", lambda: blamed.append(None))
+    for _ in range(5):
+        with pytest.raises(BudgetSpent):
+            await compacted(services)
 
     assert (await files(services), await spent(services)) == ({PATH: BEFORE}, 1)
+    assert blamed == []
 
 
 async def meanwhile(services: Services, hold: asyncio.Event, act: Any) -> asyncio.Task[BankCompacted]:
@@ -506,6 +510,22 @@ async def test_what_was_paid_for_and_not_used_is_there_for_the_next_one(serve: S
     whole = serve(TestUnasked.perfect, window=6_000)
     await services.bank.write("alpha", PATH, BankWrite(content=content), caller=ADMIN)
     assert again.llm_calls < (await compacted(whole)).llm_calls
+
+
+async def test_of_several_answers_each_gives_up_what_it_needs_least(serve: Serve) -> None:
+    services = serve(
+        lambda _messages, schema: answer(*(schema or {})["properties"]["archive"]["items"]["enum"]), window=6_000
+    )
+    content = HEAD + "".join(f"- 2026-01-01 Fact number {number} holds here, at length.\n" for number in range(300))
+    await written(services, content)
+
+    done = await compacted(services, target_bytes=len(content) - 100)
+
+    assert done.llm_calls > 2
+    gone = [line for line in done.diff.splitlines() if line.startswith("-- ")]
+    assert len(gone) < 10
+    assert gone[0].startswith("-- 2026-01-01 Fact number 0 ")
+    assert not [line for line in gone if " number 1 " in line], "each gives one before any gives two"
 
 
 async def test_a_lease_that_is_lost_ends_the_questions_and_what_was_answered_counts(
