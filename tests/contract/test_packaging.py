@@ -122,3 +122,12 @@ def test_the_wheel_holds_the_migrations_as_data(wheel: frozenset[str]) -> None:
 
 def test_the_wheel_holds_nothing_else(wheel: frozenset[str]) -> None:
     assert {name.split("/")[0].split("-")[0] for name in wheel} == {"app", "live_memory"}
+
+
+def test_no_pipe_of_a_script_is_closed_before_its_writer_has_ended() -> None:
+    scripts = [ROOT / ".ci" / "run", *sorted((ROOT / "deploy").glob("*.sh"))]
+    strict = [text for one in scripts if "pipefail" in (text := one.read_text(encoding="utf-8"))]
+    assert strict
+    early = re.compile(r"\|\s*(?:head|grep\s+-\w*q)\b")
+    assert [line for text in strict for line in text.splitlines() if early.search(line)] == []
+    assert early.search("make --version | head -n 1"), "control: now and then this ends a script with status 141"
