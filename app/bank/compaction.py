@@ -175,7 +175,7 @@ class Compaction:
         )
 
     def _outlook(self, task: _Task, moved: int, asked: Sequence[Question]) -> str:
-        first = f"{_counted(moved)} {'as the oldest' if task.is_journal else 'that is struck or done'} would go."
+        first = f"{_counted(moved)}, {'the oldest' if task.is_journal else 'struck or done'}, would go."
         if asked:
             return f"{first} For the rest the model would be asked{'' if len(asked) == 1 else f' {len(asked)} times'}."
         if self._till is None and not task.is_journal:

@@ -21,11 +21,13 @@ Key = tuple[tuple[str, ...], str]
 
 _LONGEST_STEM: Final = 48
 _LISTED: Final = re.compile(
-    r"\s*(?:[-*+]|\d{1,9}[.)])\s+(?P<box>\[[ xX]\]\s+)?(?:\d{4}-\d\d-\d\d\s+)?(?P<late>\[[ xX]\]\s+)?(?P<text>.*)"
+    r"\s*(?:[-*+]|\d{1,9}[.)])\s+(?P<box>\[[ xX]\](?:\s+|\Z))?"
+    r"(?:\d{4}-\d\d-\d\d\s+)?(?P<late>\[[ xX]\](?:\s+|\Z))?(?P<text>.*)"
 )
 """A line that begins an item, in whatever item it stands."""
-_STRUCK: Final = re.compile(r"~~(?:(?!~~).)+~~(?: \([^()]*\))*\s*\Z")
-_MARKED: Final = re.compile(r"\((?:superseded|resolved|answered|done|replaced) \d{4}-\d\d-\d\d\)\s*\Z")
+_MARK: Final = r" \((?:replaces|superseded|resolved|answered|done|replaced) \d{4}-\d\d-\d\d\)"
+_STRUCK: Final = re.compile(rf"~~(?:(?!~~).)+~~(?:{_MARK})*\s*\Z")
+_MARKED: Final = re.compile(rf"{_MARK}\s*\Z")
 """What the service writes behind an item that it strikes or ticks: all of the item is meant."""
 
 

@@ -152,6 +152,8 @@ def test_notes_go_with_the_entries_that_rest_on_them() -> None:
         ("- [x] 2026-03-01 Release 2 (done 2026-03-04)\n  - [ ] tell the users\n", False),
         ("- ~~Redis 6~~ Redis 7 is the cache\n", False),
         ("- ~~Redis 6~~ or ~~Redis 7~~\n", False),
+        ("- ~~Redis 6~~ (it is Redis 7 now)\n", False),
+        ("- [x] Release 2\n  - [ ]\n", False),
         ("- ~~old host~~\n  - the new host is db2\n", False),
     ],
 )
