@@ -163,7 +163,7 @@ class Compaction:
         prompt, answer = sum(one.tokens for one in asked), sum(one.reserve for one in asked)
         cost = self._till.cost(Usage(prompt, answer)) if self._till is not None else 0.0
         moved = len(free.edits) if free is not None else 0
-        told = _told(task, "planned", f"{self._outlook(task, moved, asked)} Repeat with dry_run=false.")
+        told = _told(task, "planned", f"{self._outlook(task, moved, asked)} Nothing was done.")
         return told.model_copy(
             update={
                 "entries_moved": moved,
@@ -230,6 +230,7 @@ class Compaction:
             return self._draft(present, rules, plan, choice), (present, plan)
 
         opened, (present, plan) = await self._writer.change(task.head.space_id, make)
+        choice.job.progress(1, 1, "done")
         return await asyncio.to_thread(self._report, present, plan, choice, version=opened.head.version)
 
     def _draft(self, task: _Task, rules: str, plan: Plan | None, choice: Choice) -> Draft | None:
@@ -256,6 +257,8 @@ class Compaction:
         if choice.trouble is not None:
             message = f"{choice.trouble.detail} {told.message}"
             told = told.model_copy(update={"status": PARTIAL, "code": choice.trouble.code(), "message": message})
+        elif size > task.goal and not told.code:
+            told = told.model_copy(update={"status": PARTIAL, "code": "too_long"})
         before = {task.path: task.snapshot.files[task.path]}
         after = before if plan is None else {task.path: plan.files[task.path]}
         return told.model_copy(
@@ -281,7 +284,7 @@ class Compaction:
         if self._till is None and not task.is_journal:
             message = "Nothing in it is struck or done, and without a model nobody can say what else it can do without."
             return _told(task, "unchanged", message)
-        return _told(task, "unchanged", "Nothing in it can go.")
+        return _told(task, "unchanged", "Nothing in it can go: what is still to be done stays, and what is needed.")
 
 
 def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Task:
@@ -296,7 +299,7 @@ def _task(head: Head, rules: str, request: BankCompact, *, goal: int = 0) -> _Ta
     elif is_archive(request.filename):
         reason = "it is an archive itself"
     elif rule is not None and rule.protected:
-        reason = "its rules say that it hardly ever changes"
+        reason = "its rules say that it is rarely modified"
     if reason:
         raise InvalidInput(
             f"Nothing can leave '{request.filename}': {reason}.", faults=[FieldFault("filename", reason)]

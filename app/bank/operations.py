@@ -415,7 +415,7 @@ async def compact(
 ) -> BankCompacted:
     """Bring a file that has grown too long to its length: what it can do without moves to `archive/`, word for word.
 
-    What is struck or done goes first. Of the rest the language model names what is needed least; open tasks stay. An
+    What is struck or done goes first. Of the rest the language model names what is needed least; open boxes stay. An
     append-only file gives up its oldest entries without being asked about. The archive says what was so on its day:
     no later note strikes anything there. It is a version like any other, which `bank_revert` undoes.
     """

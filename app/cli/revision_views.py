@@ -114,14 +114,12 @@ def compacted(screen: Screen, body: Body) -> None:
             screen.say(f"{name} has {before}, and should have {size(body['target_bytes'])}.")
             if body["estimated_prompt_tokens"]:
                 tokens = f"{body['estimated_prompt_tokens']} tokens in, up to {body['estimated_completion_tokens']} out"
-                screen.note(f"{tokens}, which cost up to {body['estimated_cost']:g}")
+                screen.note(tokens + (f", {body['estimated_cost']:g} at most" if body["estimated_cost"] else ""))
         case "accepted":
             screen.say(body["job_id"])
         case _:
             screen.say(f"{name} stays as it is.", "dim")
-    if body["status"] == "partial":
-        screen.warn(body["message"])
-    else:
+    if body["status"] != "partial":
         screen.note(body["message"])
 
 

@@ -45,7 +45,7 @@ class HistoryEntry(Result):
     version: int
     """Its number."""
     kind: str = Field(examples=["consolidation"])
-    """`consolidation`, `manual`, `revert`, `restore`, `gc` (old notes removed) or `adopt`."""
+    """`consolidation`, `manual`, `compaction`, `revert`, `restore`, `gc` (old notes removed) or `adopt`."""
     actor: str
     """Name of who asked for it."""
     at: str
@@ -277,8 +277,8 @@ class BankCompacted(Result):
     """What became of a file that was to be shorter."""
 
     status: str = Field(default="ok", examples=["ok"])
-    """`ok`; `partial`: the model failed, and what can go without it went, or nothing could go that should; `accepted`:
-    the work goes on."""
+    """`ok`: it is as short as it should be, or would be; `partial`: it is not, `code` says why; `accepted`: the work
+    goes on."""
     space_id: str
     """The space."""
     filename: str
@@ -318,8 +318,8 @@ class BankCompacted(Result):
     estimated_cost: float = 0.0
     """Of a dry run: what that would cost."""
     code: str = ""
-    """Why it is not plain `ok`: `llm_failed`, `budget_spent`, `stuck` (an entry cannot go without changing what stands
-    around it) and others; else empty."""
+    """Why it is not plain `ok`: `too_long` (nothing else in it can go), `llm_failed`, `budget_spent`, `stuck` (an entry
+    cannot go without changing what stands around it) and others; else empty."""
     message: str = ""
     """The same, for people."""
 

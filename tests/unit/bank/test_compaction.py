@@ -240,7 +240,8 @@ async def test_a_model_that_needs_every_entry_is_believed(serve: Serve) -> None:
 
     done = await compacted(services)
 
-    assert (done.status, done.action, done.version, done.message) == ("ok", "unchanged", 1, "Nothing in it can go.")
+    assert (done.status, done.code, done.action, done.version) == ("partial", "too_long", "unchanged", 1)
+    assert done.message.startswith("Nothing in it can go")
     assert (done.llm_calls, await spent(services)) == (1, 1)
 
 
@@ -300,7 +301,7 @@ async def test_without_a_model_what_is_over_goes_and_then_it_says_so(
     assert (await compacted(services)).entries_moved == 1
     done = await compacted(services)
 
-    assert (done.status, done.action) == ("ok", "unchanged")
+    assert (done.status, done.code, done.action) == ("partial", "too_long", "unchanged")
     assert "without a model" in done.message
 
 
