@@ -147,7 +147,7 @@ def test_every_later_operation_is_done_by_its_command_too(alpha: CommandLine) ->
         "bank_delete": alpha.done("bank", "delete", "alpha", "glossary.md", "--yes"),
         "bank_revert": alpha.done("bank", "revert", "alpha", "--version", "3"),
         "bank_repair": alpha.done("bank", "repair", "alpha"),
-        "bank_compact": alpha.done("bank", "compact", "alpha", "decisions.md"),
+        "bank_compact": alpha.done("bank", "compact", "alpha", "decisions.md", "--target-bytes", "8000"),
         "bank_history": alpha.done("bank", "history", "alpha"),
         "space_update": alpha.done("space", "update", "alpha", "-d", "Another walk", "--owner", "me"),
         "space_update_rules": alpha.done("space", "update-rules", "alpha", "--rules-file", "rules.md"),
